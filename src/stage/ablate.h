@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The intervention. With z the SAE's activations and F the chosen features,
+ *     x' = x + W_dec (z' - z),   z'_i = scale * z_i for i in F that fired, z'_i = z_i otherwise,
+ * which is x + sum over fired i in F of (scale - 1) z_i W_dec_i: the SAE's reconstruction error and
+ * every other feature stay as they are (scale 0 erases, -3 pushes back, 1 does nothing).
+ */
+#ifndef LETHE_STAGE_ABLATE_H
+#define LETHE_STAGE_ABLATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lm/lm.h"
+#include "sae/sae.h"
+
+typedef struct lethe_hook_stats {
+    uint64_t rows;         /* token positions seen */
+    uint64_t rows_fired;   /* of them, with at least one chosen feature firing */
+    uint64_t positions;    /* rows x chosen features */
+    uint64_t fired;        /* (row, feature) pairs that fired */
+    double activation_sum; /* sum of their activations */
+} lethe_hook_stats;
+
+typedef struct lethe_ablation lethe_ablation;
+
+/* sae is borrowed and must outlive the ablation; features [n] are latent indices, each < m, copied.
+ * Fails: USAGE, NOMEM. */
+lethe_status lethe_ablation_open(lethe_ablation **out, const lethe_sae *sae,
+                                 const int32_t *features, size_t n, double scale, lethe_err *err);
+void lethe_ablation_close(lethe_ablation **a);
+
+/* Rewrites x [n, d] in place. skip (NULL: none) marks rows to leave alone (BOS and other special
+ * tokens). Exact: the full encoder and top-k. */
+lethe_status lethe_ablation_apply(lethe_ablation *a, float *x, size_t n, const bool *skip,
+                                  lethe_err *err);
+
+/* Attaches it to a model as an edit of this site. special_too: also at special positions. */
+lethe_status lethe_ablation_attach(lethe_ablation *a, lethe_lm *lm, int layer, lethe_hook hook,
+                                   bool special_too, lethe_err *err);
+
+const lethe_hook_stats *lethe_ablation_stats(const lethe_ablation *a);
+void lethe_ablation_reset_stats(lethe_ablation *a);
+
+#endif
