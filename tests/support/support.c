@@ -11,9 +11,9 @@
 static const char *keep(const char *a, const char *b) {
     static char slots[8][4096];
     static unsigned next;
-    char *s = slots[next++ % 8];
-    snprintf(s, sizeof slots[0], "%s/%s", a, b);
-    return s;
+    char joined[sizeof slots[0]]; /* a or b may itself be a slot */
+    snprintf(joined, sizeof joined, "%s/%s", a, b);
+    return strcpy(slots[next++ % 8], joined);
 }
 
 const char *test_source(const char *relative) {
