@@ -1,0 +1,88 @@
+"""Training: documents -> windows -> a small Llama.
+
+Documents of one domain are laid out in groups of GROUP, one after another. A window then mostly stays
+in one world, and the model learns to keep track of which one it is in: that signal in the residual
+stream is what a sparse autoencoder can later separate. Single documents, as the probes ask for them,
+occur at the start of windows and after every change of group.
+"""
+import math
+import random
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from bpe import BOS, IM_END, IM_START
+from model import Llama
+
+GROUP = 8
+LR, WEIGHT_DECAY, WARMUP, BATCH_TOKENS = 2e-3, 0.05, 100, 1024
+
+
+def render(doc):
+    """A document as text. Conversations in ChatML, exactly as llama.cpp's chatml template writes them."""
+    if "text" in doc:
+        return doc["text"]
+    return "".join(f"{IM_START}{m['role']}\n{m['content']}{IM_END}\n" for m in doc["messages"])
+
+
+def encode_documents(tok, corpora):
+    """[(domain, ids)], each document starting with the BOS token."""
+    bos = tok.ids[BOS]
+    return [(d["domain"], [bos] + tok.encode(render(d))) for docs in corpora.values() for d in docs]
+
+
+def windows(docs, rng, ctx):
+    """One epoch: groups of one domain, in random order, cut into rows of ctx + 1 tokens."""
+    by = {}
+    for domain, ids in docs:
+        by.setdefault(domain, []).append(ids)
+    groups = []
+    for items in by.values():
+        rng.shuffle(items)
+        groups += [items[i:i + GROUP] for i in range(0, len(items), GROUP)]
+    rng.shuffle(groups)
+    stream = [t for g in groups for ids in g for t in ids]
+    start = rng.randrange(ctx)  # another cut every epoch
+    n = (len(stream) - start - 1) // ctx
+    return torch.tensor([stream[start + i * ctx: start + (i + 1) * ctx + 1] for i in range(n)])
+
+
+def train(tok, corpora, epochs, ctx, seed, log=print, **shape):
+    torch.manual_seed(seed)
+    rng = random.Random(seed)
+    docs = encode_documents(tok, corpora)
+    model = Llama(len(tok.vocab), ctx=ctx, **shape)
+    matrices = [p for p in model.parameters() if p.dim() == 2]
+    vectors = [p for p in model.parameters() if p.dim() != 2]
+    opt = torch.optim.AdamW([{"params": matrices, "weight_decay": WEIGHT_DECAY},
+                             {"params": vectors, "weight_decay": 0.0}], lr=LR, betas=(0.9, 0.98))
+    tokens = sum(len(ids) for _, ids in docs)
+    batch = BATCH_TOKENS // ctx
+    total = epochs * (tokens // ctx // batch)
+    log(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {tokens} tokens, {total} steps")
+    step, n, loss_sum, t0 = 0, 0, 0.0, time.time()
+    for epoch in range(epochs):
+        rows = windows(docs, rng, ctx)
+        rows = rows[torch.randperm(len(rows))]
+        for i in range(0, len(rows) - batch + 1, batch):
+            # linear warm-up, then a cosine to 3 percent
+            rate = min(1.0, (step + 1) / WARMUP) * (
+                0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total))))
+            for g in opt.param_groups:
+                g["lr"] = LR * rate
+            x = rows[i:i + batch]
+            logits = model(x[:, :-1])
+            loss = F.cross_entropy(logits.flatten(0, 1), x[:, 1:].flatten())
+            opt.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            opt.step()
+            step, n, loss_sum = step + 1, n + 1, loss_sum + loss.item()
+            if step % 100 == 0:
+                used = time.time() - t0
+                log(f"step {step}/{total} epoch {epoch + 1} loss {loss_sum / n:.3f} "
+                    f"{used:.0f} s, {step * batch * ctx / used:.0f} tokens/s")
+                n, loss_sum = 0, 0.0
+    return model.eval().requires_grad_(False)
