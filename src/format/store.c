@@ -183,7 +183,7 @@ void lethe_store_abort(lethe_store_writer **wp) {
 
 typedef struct shard {
     lethe_st *st;
-    const lethe_tensor *x;
+    const lethe_tensor *x, *role;
     uint64_t first; /* number of its first row */
 } shard;
 
@@ -274,6 +274,10 @@ static lethe_status open_shard(lethe_store *s, size_t i, json_t *entry, lethe_er
     const lethe_st *f = s->shard[i].st;
     LETHE_TRY(
         lethe_st_want(f, "activations", 2, (size_t[]){(size_t)rows, s->d}, &s->shard[i].x, err));
+    LETHE_TRY(lethe_st_want(f, "roles", 1, (size_t[]){(size_t)rows}, &s->shard[i].role, err));
+    if (s->shard[i].role->dtype != LETHE_U8)
+        return lethe_fail(err, LETHE_FORMAT, "%s: \"roles\": got dtype %s, want U8",
+                          lethe_st_path(f), lethe_dtype_name(s->shard[i].role->dtype));
     lethe_hasher *h;
     LETHE_TRY(lethe_hasher_open(&h, err));
     static const char *const parts[] = {"activations", "tokens", "positions", "roles"};
@@ -334,19 +338,31 @@ lethe_status lethe_store_open(lethe_store **out, const char *dir, const json_t *
     return st;
 }
 
+/* The last shard with first <= row. */
+static const shard *shard_of(const lethe_store *s, uint64_t row) {
+    size_t lo = 0, hi = s->n_shards;
+    while (hi - lo > 1) {
+        size_t mid = (lo + hi) / 2;
+        if (s->shard[mid].first <= row)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return &s->shard[lo];
+}
+
+void lethe_store_read_roles(const lethe_store *s, uint64_t first, size_t n, uint8_t *role) {
+    for (size_t i = 0; i < n; i++) {
+        const shard *h = shard_of(s, first + i);
+        role[i] = ((const uint8_t *)h->role->data)[first + i - h->first];
+    }
+}
+
 void lethe_store_read(const lethe_store *s, const uint64_t *row, size_t n, float *x) {
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < n; i++) {
-        size_t lo = 0, hi = s->n_shards; /* last shard with first <= row */
-        while (hi - lo > 1) {
-            size_t mid = (lo + hi) / 2;
-            if (s->shard[mid].first <= row[i])
-                lo = mid;
-            else
-                hi = mid;
-        }
+        const shard *h = shard_of(s, row[i]);
         /* Floats of known dtype: this cannot fail. */
-        (void)lethe_tensor_to_f32(s->shard[lo].x, (size_t)(row[i] - s->shard[lo].first) * s->d,
-                                  s->d, x + i * s->d, NULL);
+        (void)lethe_tensor_to_f32(h->x, (size_t)(row[i] - h->first) * s->d, s->d, x + i * s->d, NULL);
     }
 }

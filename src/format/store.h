@@ -43,6 +43,9 @@ const json_t *lethe_store_identity(const lethe_store *s);
 /* x [n, d] = the rows numbered row [n], each < rows. Threads: safe. */
 void lethe_store_read(const lethe_store *s, const uint64_t *row, size_t n, float *x);
 
+/* role [n] of the rows first .. first + n - 1, which must exist. */
+void lethe_store_read_roles(const lethe_store *s, uint64_t first, size_t n, uint8_t *role);
+
 bool lethe_store_exists(const char *dir);
 void lethe_store_remove(
     const char *dir); /* index, shards, and the folder if nothing else is in it */

@@ -22,6 +22,8 @@ typedef enum lethe_hook { LETHE_HOOK_PRE, LETHE_HOOK_POST } lethe_hook;
 
 typedef struct lethe_lm lethe_lm;
 
+const char *lethe_lm_library_version(void); /* of libllama */
+
 typedef struct lethe_lm_opts {
     int gpu_layers; /* layers on a device; 0: none, -1: all that fit */
     size_t

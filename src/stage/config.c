@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT */
+#include "stage/config.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+
+#define ALL LETHE_FOR_ALL
+#define MODEL LETHE_FOR_MODEL
+#define TEXT LETHE_FOR_TEXT
+#define HARVEST LETHE_FOR_HARVEST
+#define TRAIN LETHE_FOR_TRAIN
+#define FEATURES LETHE_FOR_FEATURES
+#define EVAL LETHE_FOR_EVAL
+#define ENCODE LETHE_FOR_ENCODE
+#define RUN LETHE_FOR_RUN
+#define SAE LETHE_FOR_SAE
+#define KEEP true
+#define ONCE false
+#define AT(field) offsetof(lethe_config, field)
+
+const lethe_setting lethe_settings[] = {
+    /* Model */
+    {"model", "m", LETHE_KIND_PATH, AT(model), MODEL, KEEP, NULL, "FILE",
+     "GGUF file of the language model; not given: the embedded demonstration model"},
+    {"layer", "L", LETHE_KIND_INT, AT(layer), MODEL, KEEP, "-1", "N",
+     "layer whose residual stream is used, from 0; -1: the middle one"},
+    {"hook", NULL, LETHE_KIND_STR, AT(hook), MODEL, KEEP, "post", "pre|post",
+     "take the stream before or after the layer"},
+    {"ctx-len", NULL, LETHE_KIND_INT, AT(ctx_len), MODEL, KEEP, "512", "N",
+     "tokens of a window (at most what the model was trained with)"},
+    {"gpu-layers", "ngl", LETHE_KIND_INT, AT(gpu_layers), MODEL, ONCE, "0", "N",
+     "layers of the model to put on a device; -1: all"},
+    {"threads", "t", LETHE_KIND_INT, AT(threads), ALL, ONCE, "0", "N", "threads; 0: all cores"},
+    {"seed", NULL, LETHE_KIND_INT, AT(seed), ALL, KEEP, "0", "N",
+     "seed of everything random; the same seed gives the same bytes"},
+
+    /* Text */
+    {"forget", NULL, LETHE_KIND_PATHS, AT(forget), TEXT, KEEP, NULL, "FILE..",
+     "text to forget: text files, JSON lines, folders"},
+    {"retain", NULL, LETHE_KIND_PATHS, AT(retain), TEXT, KEEP, NULL, "FILE..",
+     "text to keep: ordinary text of many kinds"},
+    {"near", NULL, LETHE_KIND_PATHS, AT(near), TEXT, KEEP, NULL, "FILE..",
+     "text close to the forget text that must be kept (other novels, say); optional"},
+    {"text", NULL, LETHE_KIND_PATHS, AT(text), HARVEST, ONCE, NULL, "FILE..",
+     "text to run through the model"},
+    {"token-ids", NULL, LETHE_KIND_PATH, AT(token_ids), HARVEST, ONCE, NULL, "FILE",
+     "token numbers instead of text: a safetensors tensor \"tokens\", JSON, or plain numbers"},
+    {"forget-share", NULL, LETHE_KIND_NUM, AT(forget_share), TEXT, KEEP, "0", "X",
+     "share of the forget text in training; 0: as the texts are"},
+    {"max-tokens", "token-limit", LETHE_KIND_INT, AT(max_tokens), TEXT | HARVEST, KEEP, "0", "N",
+     "limit on the tokens taken from the texts; 0: all"},
+    {"keep-bos", NULL, LETHE_KIND_FLAG, AT(keep_bos), HARVEST, ONCE, NULL, NULL,
+     "keep BOS and other special positions"},
+    {"keep-outliers", NULL, LETHE_KIND_FLAG, AT(keep_outliers), HARVEST | TEXT, KEEP, NULL, NULL,
+     "keep positions whose norm is more than 10 times the median"},
+
+    /* Training */
+    {"recipe", NULL, LETHE_KIND_STR, AT(recipe), TRAIN, KEEP, "default", "NAME",
+     "default, or reference (the original experiment, exactly)"},
+    {"expansion", "expansion-factor", LETHE_KIND_NUM, AT(expansion), TRAIN, KEEP, "16", "X",
+     "latents per dimension of the stream"},
+    {"latents", NULL, LETHE_KIND_INT, AT(latents), TRAIN, KEEP, "0", "M",
+     "number of latents, instead of --expansion"},
+    {"k", NULL, LETHE_KIND_INT, AT(k), TRAIN | SAE, KEEP, "0", "K",
+     "active latents a token; 0: 32, or what the SAE file says"},
+    {"epochs", NULL, LETHE_KIND_INT, AT(epochs), TRAIN, KEEP, "3", "N",
+     "passes over the activations"},
+    {"batch-size", NULL, LETHE_KIND_INT, AT(batch_size), TRAIN, KEEP, "1024", "N", "tokens a step"},
+    {"lr", NULL, LETHE_KIND_NUM, AT(lr), TRAIN, KEEP, "0", "X", "learning rate; 0: the recipe's"},
+    {"warmup", NULL, LETHE_KIND_NUM, AT(warmup), TRAIN, KEEP, "-1", "N",
+     "steps of linear warm-up; -1: the recipe's"},
+    {"decay", NULL, LETHE_KIND_NUM, AT(decay), TRAIN, KEEP, "-1", "X",
+     "share of the steps over which the rate falls to 0; -1: the recipe's"},
+    {"clip", "max-grad-norm", LETHE_KIND_NUM, AT(clip), TRAIN, KEEP, "-1", "X",
+     "clip the gradient's global norm; 0: no; -1: the recipe's"},
+    {"aux", NULL, LETHE_KIND_STR, AT(aux), TRAIN, KEEP, NULL, "KIND",
+     "loss that revives dead latents: none, normalised, reference"},
+    {"aux-coef", NULL, LETHE_KIND_NUM, AT(aux_coef), TRAIN, KEEP, "-1", "X",
+     "its weight; -1: the recipe's"},
+    {"aux-k", NULL, LETHE_KIND_INT, AT(aux_k), TRAIN, KEEP, "0", "N",
+     "dead latents a token in it; 0: the recipe's"},
+    {"dead-after", NULL, LETHE_KIND_NUM, AT(dead_after), TRAIN, KEEP, "-1", "N",
+     "a latent is dead after so many tokens (recipe reference: steps); -1: the recipe's"},
+    {"b-dec-init", NULL, LETHE_KIND_STR, AT(b_dec_init), TRAIN, KEEP, NULL, "KIND",
+     "first value of b_dec: zero, mean, median (geometric)"},
+    {"max-steps", NULL, LETHE_KIND_INT, AT(max_steps), TRAIN, KEEP, "0", "N",
+     "stop after so many steps; 0: no limit"},
+    {"save-every", NULL, LETHE_KIND_INT, AT(save_every), TRAIN, KEEP, "1000", "N",
+     "steps between checkpoints"},
+    {"store", NULL, LETHE_KIND_STR, AT(store), TRAIN | HARVEST, KEEP, "auto", "KIND",
+     "activations on disk while training: bf16, f32, off (run the model every epoch); auto: bf16 "
+     "for "
+     "more than one epoch"},
+    {"buffer-tokens", NULL, LETHE_KIND_INT, AT(buffer_tokens), TRAIN, KEEP, "131072", "N",
+     "rows of the shuffle buffer when there is no store"},
+    {"no-shuffle", NULL, LETHE_KIND_FLAG, AT(no_shuffle), TRAIN, KEEP, NULL, NULL,
+     "take the rows in order"},
+    {"no-forget", NULL, LETHE_KIND_FLAG, AT(no_forget), TRAIN, KEEP, NULL, NULL,
+     "train the SAE without the forget text"},
+    {"init", NULL, LETHE_KIND_PATH, AT(init), TRAIN, KEEP, NULL, "SAE", "start from these weights"},
+    {"activations", NULL, LETHE_KIND_PATH, AT(activations), TRAIN | ENCODE, ONCE, NULL, "FILE|DIR",
+     "rows from a safetensors file or a folder of them, instead of a model and text"},
+    {"resume", NULL, LETHE_KIND_FLAG, AT(resume), TRAIN, ONCE, NULL, NULL,
+     "go on from the last checkpoint"},
+
+    /* Features */
+    {"num-features", "n", LETHE_KIND_INT, AT(num_features), FEATURES, KEEP, "100", "N",
+     "features to choose, at most"},
+    {"sort-by", NULL, LETHE_KIND_STR, AT(sort_by), FEATURES, KEEP, "score", "KEY",
+     "score, ratio, diff or act-ratio"},
+    {"min-freq", NULL, LETHE_KIND_NUM, AT(min_freq), FEATURES, KEEP, "0.001", "X",
+     "fires on more than this share of forget tokens"},
+    {"min-forget-fires", "min-target-fires", LETHE_KIND_INT, AT(min_forget_fires), FEATURES, KEEP,
+     "64", "N", "fires at least so often on the forget text"},
+    {"max-retain-freq", "max-neutral-freq", LETHE_KIND_NUM, AT(max_retain_freq), FEATURES, KEEP,
+     "0.005", "X", "fires on less than this share of retain tokens"},
+    {"max-freq", NULL, LETHE_KIND_NUM, AT(max_freq), FEATURES, KEEP, "0.2", "X",
+     "fires on less than this share of forget tokens"},
+    {"min-ratio", NULL, LETHE_KIND_NUM, AT(min_ratio), FEATURES, KEEP, "2", "X",
+     "smoothed ratio of firing, forget to retain"},
+    {"ratio-smoothing", NULL, LETHE_KIND_NUM, AT(ratio_smoothing), FEATURES, KEEP, "16", "X",
+     "added to both counts of the ratio"},
+    {"activation-eps", NULL, LETHE_KIND_NUM, AT(activation_eps), FEATURES, KEEP, "0.0001", "X",
+     "added to the retain mean in the activation ratio"},
+    {"near-weight", NULL, LETHE_KIND_NUM, AT(near_weight), FEATURES, KEEP, "3", "X",
+     "how much firing on the --near text counts against a feature"},
+
+    /* Intervention and evaluation */
+    {"scale", "ablation-scale", LETHE_KIND_NUM, AT(scale), EVAL, KEEP, "-3", "X",
+     "factor on a chosen feature's activation: 0 erases, negative pushes back"},
+    {"special-too", NULL, LETHE_KIND_FLAG, AT(special_too), EVAL, KEEP, NULL, NULL,
+     "intervene at BOS and other special positions as well"},
+    {"probes", NULL, LETHE_KIND_PATH, AT(probes), EVAL, KEEP, NULL, "FILE",
+     "JSON: domain -> list of {prompt, target}"},
+    {"prompts", NULL, LETHE_KIND_PATH, AT(prompts), EVAL, KEEP, NULL, "FILE",
+     "prompts to complete side by side: JSON list, or one a line"},
+    {"perplexity", NULL, LETHE_KIND_PATH, AT(perplexity), EVAL, KEEP, NULL, "FILE",
+     "held-out ordinary text for perplexity and KL divergence"},
+    {"eval-tokens", NULL, LETHE_KIND_INT, AT(eval_tokens), EVAL, KEEP, "20000", "N",
+     "limit on the tokens of --perplexity; 0: all"},
+    {"max-new-tokens", NULL, LETHE_KIND_INT, AT(max_new_tokens), EVAL, KEEP, "48", "N",
+     "tokens of a completion"},
+    {"temperature", NULL, LETHE_KIND_NUM, AT(temperature), EVAL, KEEP, "0", "X",
+     "sampling temperature; 0: greedy"},
+    {"top-p", NULL, LETHE_KIND_NUM, AT(top_p), EVAL, KEEP, "1", "X", "nucleus sampling; 1: off"},
+    {"top-k", NULL, LETHE_KIND_INT, AT(top_k), EVAL, KEEP, "0", "N",
+     "sample from the N likeliest; 0: off"},
+    {"repeat-penalty", "repetition-penalty", LETHE_KIND_NUM, AT(repeat_penalty), EVAL, KEEP, "1",
+     "X", "repetition penalty; 1: off"},
+    {"frequency-penalty", NULL, LETHE_KIND_NUM, AT(frequency_penalty), EVAL, KEEP, "0", "X",
+     "frequency penalty; 0: off"},
+    {"no-repeat-ngram", "no-repeat-ngram-size", LETHE_KIND_INT, AT(no_repeat_ngram), EVAL, KEEP,
+     "0", "N", "never repeat an n-gram of this length; 0: off"},
+
+    /* Encode */
+    {"dense", NULL, LETHE_KIND_FLAG, AT(dense), ENCODE, ONCE, NULL, NULL,
+     "write z [N, m] instead of indices and values [N, k]"},
+
+    /* Files and output */
+    {"sae", NULL, LETHE_KIND_PATH, AT(sae), SAE, ONCE, NULL, "FILE",
+     "the SAE; not given: the run's sae.safetensors"},
+    {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL, ONCE, NULL, "FILE",
+     "chosen features; not given: the run's features.json"},
+    {"out", "o", LETHE_KIND_STR, AT(out), RUN | HARVEST | ENCODE, ONCE, NULL, "PATH",
+     "where results go; of a run: its directory, runs/default if not given"},
+    {"config", "c", LETHE_KIND_STR, AT(config), RUN, ONCE, NULL, "FILE",
+     "settings from a JSON file; options on the command line win"},
+    {"fresh", NULL, LETHE_KIND_FLAG, AT(fresh), RUN, ONCE, NULL, NULL,
+     "do every stage again, also those that are done"},
+    {"json", NULL, LETHE_KIND_FLAG, AT(json), ALL, ONCE, NULL, NULL,
+     "one JSON object on standard output instead of a table"},
+    {"quiet", "q", LETHE_KIND_FLAG, AT(quiet), ALL, ONCE, NULL, NULL, "no progress, only warnings"},
+    {"verbose", "v", LETHE_KIND_FLAG, AT(verbose), ALL, ONCE, NULL, NULL,
+     "diagnostics, libllama's too"},
+};
+const size_t lethe_settings_count = sizeof lethe_settings / sizeof *lethe_settings;
+
+static void *field(lethe_config *c, const lethe_setting *s) {
+    return (char *)c + s->offset;
+}
+static const void *cfield(const lethe_config *c, const lethe_setting *s) {
+    return (const char *)c + s->offset;
+}
+
+static void list_clear(lethe_list *l) {
+    for (size_t i = 0; i < l->n; i++) lethe_free(l->item[i]);
+    lethe_free(l->item);
+    *l = (lethe_list){0};
+}
+
+static lethe_status list_add(lethe_list *l, const char *text, lethe_err *err) {
+    char **bigger, *copy = lethe_strdup(text);
+    if (!copy || lethe_alloc(&bigger, l->n + 1, sizeof *bigger, "a list", NULL)) {
+        lethe_free(copy);
+        return lethe_fail(err, LETHE_NOMEM, "out of memory for settings");
+    }
+    if (l->n) memcpy(bigger, l->item, l->n * sizeof *bigger);
+    bigger[l->n] = copy;
+    lethe_free(l->item);
+    l->item = bigger;
+    l->n++;
+    return LETHE_OK;
+}
+
+/* '_' reads as '-'. */
+static bool same_name(const char *a, const char *b, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        char x = a[i] == '_' ? '-' : a[i];
+        if (x != b[i]) return false;
+    }
+    return true;
+}
+
+const lethe_setting *lethe_setting_find(const char *name) {
+    size_t n = strlen(name);
+    for (size_t i = 0; i < lethe_settings_count; i++) {
+        const lethe_setting *s = &lethe_settings[i];
+        if (strlen(s->name) == n && same_name(name, s->name, n)) return s;
+        for (const char *a = s->aliases; a && *a;) {
+            size_t len = strcspn(a, " ");
+            if (len == n && same_name(name, a, n)) return s;
+            a += len + strspn(a + len, " ");
+        }
+    }
+    return NULL;
+}
+
+lethe_status lethe_config_set(lethe_config *c, const lethe_setting *s, const char *text, bool first,
+                              lethe_err *err) {
+    void *at = field(c, s);
+    char *end;
+    switch (s->kind) {
+    case LETHE_KIND_STR:
+    case LETHE_KIND_PATH: {
+        char *copy = lethe_strdup(text);
+        if (!copy) return lethe_fail(err, LETHE_NOMEM, "out of memory for settings");
+        lethe_free(*(char **)at);
+        *(char **)at = copy;
+        return LETHE_OK;
+    }
+    case LETHE_KIND_PATHS:
+        if (first) list_clear(at);
+        return list_add(at, text, err);
+    case LETHE_KIND_INT: {
+        errno = 0;
+        long long v = strtoll(text, &end, 10);
+        if (errno || end == text || *end)
+            return lethe_fail(err, LETHE_USAGE, "--%s: got \"%s\", want a whole number", s->name,
+                              text);
+        *(int64_t *)at = v;
+        return LETHE_OK;
+    }
+    case LETHE_KIND_NUM: {
+        double v = strtod(text, &end);
+        if (end == text || *end || !isfinite(v))
+            return lethe_fail(err, LETHE_USAGE, "--%s: got \"%s\", want a number", s->name, text);
+        *(double *)at = v;
+        return LETHE_OK;
+    }
+    case LETHE_KIND_FLAG:
+        if (strcmp(text, "true") && strcmp(text, "false"))
+            return lethe_fail(err, LETHE_USAGE, "--%s takes no value", s->name);
+        *(bool *)at = !strcmp(text, "true");
+        return LETHE_OK;
+    }
+    return LETHE_OK;
+}
+
+lethe_status lethe_config_init(lethe_config *c, lethe_err *err) {
+    for (size_t i = 0; i < lethe_settings_count; i++)
+        if (lethe_settings[i].fallback)
+            LETHE_TRY(
+                lethe_config_set(c, &lethe_settings[i], lethe_settings[i].fallback, true, err));
+    return LETHE_OK;
+}
+
+void lethe_config_free(lethe_config *c) {
+    for (size_t i = 0; i < lethe_settings_count; i++) {
+        const lethe_setting *s = &lethe_settings[i];
+        if (s->kind == LETHE_KIND_STR || s->kind == LETHE_KIND_PATH)
+            lethe_free(*(char **)field(c, s));
+        if (s->kind == LETHE_KIND_PATHS) list_clear(field(c, s));
+    }
+    *c = (lethe_config){0};
+}
+
+void lethe_config_show(const lethe_config *c, const lethe_setting *s, char *out, size_t size) {
+    const void *at = cfield(c, s);
+    out[0] = '\0';
+    switch (s->kind) {
+    case LETHE_KIND_STR:
+    case LETHE_KIND_PATH:
+        if (*(char *const *)at) snprintf(out, size, "%s", *(char *const *)at);
+        break;
+    case LETHE_KIND_PATHS:
+        if (((const lethe_list *)at)->n)
+            snprintf(out, size, "%s", ((const lethe_list *)at)->item[0]);
+        break;
+    case LETHE_KIND_INT: snprintf(out, size, "%lld", (long long)*(const int64_t *)at); break;
+    case LETHE_KIND_NUM: snprintf(out, size, "%g", *(const double *)at); break;
+    case LETHE_KIND_FLAG: snprintf(out, size, "%s", *(const bool *)at ? "on" : "off"); break;
+    }
+}
+
+/* ---- JSON ----------------------------------------------------------------------------------- */
+
+static json_t *value_to_json(const lethe_config *c, const lethe_setting *s) {
+    const void *at = cfield(c, s);
+    switch (s->kind) {
+    case LETHE_KIND_STR:
+    case LETHE_KIND_PATH: return *(char *const *)at ? json_string(*(char *const *)at) : json_null();
+    case LETHE_KIND_PATHS: {
+        const lethe_list *l = at;
+        json_t *a = json_array();
+        for (size_t i = 0; i < l->n; i++) json_array_append_new(a, json_string(l->item[i]));
+        return a;
+    }
+    case LETHE_KIND_INT: return json_integer(*(const int64_t *)at);
+    case LETHE_KIND_NUM: return json_real(*(const double *)at);
+    case LETHE_KIND_FLAG: return json_boolean(*(const bool *)at);
+    }
+    return NULL;
+}
+
+json_t *lethe_config_to_json(const lethe_config *c) {
+    json_t *o = json_object();
+    for (size_t i = 0; i < lethe_settings_count; i++) {
+        const lethe_setting *s = &lethe_settings[i];
+        if (!s->keep) continue;
+        char key[64];
+        snprintf(key, sizeof key, "%s", s->name);
+        for (char *p = key; *p; p++)
+            if (*p == '-') *p = '_';
+        if (json_object_set_new(o, key, value_to_json(c, s))) {
+            json_decref(o);
+            return NULL;
+        }
+    }
+    return o;
+}
+
+static lethe_status set_path(lethe_config *c, const lethe_setting *s, const char *text,
+                             const char *dir, bool first, lethe_err *err) {
+    bool is_path = s->kind == LETHE_KIND_PATH || s->kind == LETHE_KIND_PATHS;
+    if (!dir || !is_path || text[0] == '/') return lethe_config_set(c, s, text, first, err);
+    char *joined = lethe_path_join(dir, text);
+    if (!joined) return lethe_fail(err, LETHE_NOMEM, "out of memory for settings");
+    lethe_status st = lethe_config_set(c, s, joined, first, err);
+    lethe_free(joined);
+    return st;
+}
+
+static lethe_status value_from_json(lethe_config *c, const lethe_setting *s, const json_t *v,
+                                    const char *dir, const char *file, lethe_err *err) {
+    void *at = field(c, s);
+    switch (s->kind) {
+    case LETHE_KIND_STR:
+    case LETHE_KIND_PATH:
+        if (json_is_string(v)) return set_path(c, s, json_string_value(v), dir, true, err);
+        if (!json_is_null(v)) break;
+        lethe_free(*(char **)at);
+        *(char **)at = NULL;
+        return LETHE_OK;
+    case LETHE_KIND_PATHS: {
+        if (!json_is_array(v)) break;
+        list_clear(at);
+        for (size_t i = 0; i < json_array_size(v); i++) {
+            const char *text = json_string_value(json_array_get(v, i));
+            if (!text)
+                return lethe_fail(err, LETHE_FORMAT, "%s: \"%s\": item %zu is not a string", file,
+                                  s->name, i);
+            LETHE_TRY(set_path(c, s, text, dir, false, err));
+        }
+        return LETHE_OK;
+    }
+    case LETHE_KIND_INT:
+        if (!json_is_integer(v)) break;
+        *(int64_t *)at = json_integer_value(v);
+        return LETHE_OK;
+    case LETHE_KIND_NUM:
+        if (!json_is_number(v)) break;
+        *(double *)at = json_number_value(v);
+        return LETHE_OK;
+    case LETHE_KIND_FLAG:
+        if (!json_is_boolean(v)) break;
+        *(bool *)at = json_is_true(v);
+        return LETHE_OK;
+    }
+    static const char *const wants[] = {"a string",       "a path",   "a list of paths",
+                                        "a whole number", "a number", "true or false"};
+    return lethe_fail(err, LETHE_FORMAT, "%s: \"%s\": want %s", file, s->name, wants[s->kind]);
+}
+
+lethe_status lethe_config_from_json(lethe_config *c, const json_t *object, const char *dir,
+                                    const char *file, const bool *set, lethe_err *err) {
+    const char *key;
+    json_t *v;
+    if (!json_is_object(object))
+        return lethe_fail(err, LETHE_FORMAT, "%s: the configuration must be an object", file);
+    json_object_foreach((json_t *)(uintptr_t)object, key, v) {
+        const lethe_setting *s = lethe_setting_find(key);
+        if (!s || !s->keep)
+            return lethe_fail(err, LETHE_FORMAT, "%s: unknown setting \"%s\"", file, key);
+        if (set && set[s - lethe_settings]) continue;
+        LETHE_TRY(value_from_json(c, s, v, dir, file, err));
+    }
+    return LETHE_OK;
+}
+
+lethe_status lethe_config_load(lethe_config *c, const char *path, const bool *set, lethe_err *err) {
+    lethe_map m;
+    LETHE_TRY(lethe_map_open(&m, path, err));
+    json_error_t je;
+    json_t *o = json_loadb((const char *)m.data, m.size, JSON_REJECT_DUPLICATES, &je);
+    lethe_map_close(&m);
+    if (!o) return lethe_fail(err, LETHE_FORMAT, "%s:%d: %s", path, je.line, je.text);
+    char *dir = lethe_strdup(path), *slash = dir ? strrchr(dir, '/') : NULL;
+    if (slash) slash[slash == dir] = '\0';
+    lethe_status st = lethe_config_from_json(c, o, slash ? dir : NULL, path, set, err);
+    lethe_free(dir);
+    json_decref(o);
+    return st;
+}
