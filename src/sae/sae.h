@@ -15,6 +15,7 @@
 #ifndef LETHE_SAE_SAE_H
 #define LETHE_SAE_SAE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"

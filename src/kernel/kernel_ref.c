@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The kernels in plain C: the definition of what each slot computes. Sums run in LANES independent
+ * accumulators, element i in lane i % LANES, and the lanes are folded pairwise at the end: an order
+ * that a compiler can put into vector registers without leave to reorder anything.
+ */
+#include <float.h>
+#include <math.h>
+
+#include "kernel/kernel.h"
+
+#define LANES 16
+
+static float fold(float acc[LANES]) {
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t l = 0; l < half; l++) acc[l] += acc[l + half];
+    return acc[0];
+}
+
+static float ref_dot(const float *restrict a, const float *restrict b, size_t n) {
+    float acc[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++) acc[l] += a[i + l] * b[i + l];
+    for (size_t l = 0; i + l < n; l++) acc[l] += a[i + l] * b[i + l];
+    return fold(acc);
+}
+
+static double ref_sumsq(const float *a, size_t n) {
+    double acc[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (size_t l = 0; l < 8; l++) acc[l] += (double)a[i + l] * (double)a[i + l];
+    for (size_t l = 0; i + l < n; l++) acc[l] += (double)a[i + l] * (double)a[i + l];
+    return ((acc[0] + acc[4]) + (acc[2] + acc[6])) + ((acc[1] + acc[5]) + (acc[3] + acc[7]));
+}
+
+static void ref_axpy(float *restrict y, float alpha, const float *restrict x, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] += alpha * x[i];
+}
+
+static void ref_scale(float *x, float alpha, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] *= alpha;
+}
+
+/* Four rows a pass: one load and store of out for four multiply-adds. */
+static void ref_gather_sum(float *restrict out, size_t d, const float *restrict rows,
+                           const int32_t *restrict index, const float *restrict coef,
+                           size_t count) {
+    size_t j = 0;
+    for (; j + 4 <= count; j += 4) {
+        const float *r0 = rows + (size_t)index[j] * d, *r1 = rows + (size_t)index[j + 1] * d;
+        const float *r2 = rows + (size_t)index[j + 2] * d, *r3 = rows + (size_t)index[j + 3] * d;
+        const float c0 = coef[j], c1 = coef[j + 1], c2 = coef[j + 2], c3 = coef[j + 3];
+        for (size_t i = 0; i < d; i++)
+            out[i] = (((out[i] + c0 * r0[i]) + c1 * r1[i]) + c2 * r2[i]) + c3 * r3[i];
+    }
+    for (; j < count; j++) ref_axpy(out, coef[j], rows + (size_t)index[j] * d, d);
+}
+
+static void ref_gather_dot(float *restrict out, size_t d, const float *restrict x,
+                           const float *restrict rows, const int32_t *restrict index,
+                           size_t count) {
+    for (size_t j = 0; j < count; j++) out[j] = ref_dot(x, rows + (size_t)index[j] * d, d);
+}
+
+/* Once a running top-k has warmed up almost nothing passes, so sixteen elements are asked at a time
+ * whether any of them does. */
+static size_t ref_screen(const float *restrict a, const float *restrict bias, size_t n,
+                         float threshold, int32_t *restrict hit) {
+    size_t hits = 0, i = 0;
+    for (; i + 16 <= n; i += 16) {
+        int any = 0;
+        for (size_t l = 0; l < 16; l++) any |= a[i + l] + bias[i + l] > threshold;
+        if (!any) continue;
+        for (size_t l = i; l < i + 16; l++) {
+            hit[hits] = (int32_t)l;
+            hits += a[l] + bias[l] > threshold;
+        }
+    }
+    for (; i < n; i++)
+        if (a[i] + bias[i] > threshold) hit[hits++] = (int32_t)i;
+    return hits;
+}
+
+static float flush(float x) {
+    return fabsf(x) < FLT_MIN ? 0.0f : x;
+}
+
+static void ref_adam(float *restrict p, float *restrict m1, float *restrict m2,
+                     const float *restrict g, size_t n, const lethe_adam *restrict k) {
+    const lethe_adam c = *k;
+    if (!g) {
+        for (size_t i = 0; i < n; i++) {
+            float a = flush(m1[i] - m1[i] * c.one_beta1), b = flush(m2[i] * c.beta2);
+            m1[i] = a;
+            m2[i] = b;
+            p[i] -= c.step * (a / (sqrtf(b) * c.inv_sqrt_bias2 + c.eps));
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        float s = g[i] * c.grad_scale;
+        float a = flush(m1[i] + (s - m1[i]) * c.one_beta1);
+        float b = flush(m2[i] * c.beta2 + c.one_beta2 * (s * s));
+        m1[i] = a;
+        m2[i] = b;
+        p[i] -= c.step * (a / (sqrtf(b) * c.inv_sqrt_bias2 + c.eps));
+    }
+}
+
+const lethe_kernels lethe_kernels_ref = {
+    .name = "ref",
+    .dot = ref_dot,
+    .sumsq = ref_sumsq,
+    .axpy = ref_axpy,
+    .scale = ref_scale,
+    .gather_sum = ref_gather_sum,
+    .gather_dot = ref_gather_dot,
+    .screen = ref_screen,
+    .adam = ref_adam,
+};

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Gradients, by hand and only over the latents that fired. With g = dL/dx^ [n, d], z the codes and
+ * s = dL/da (the slopes):
+ *     s[t, j]    = g[t] . W_dec[j]        where z[t, j] > 0, else 0
+ *     dW_dec[j]  = sum over t of z[t, j] g[t]
+ *     dW_enc[j]  = sum over t of s[t, j] (x[t] - b_dec)
+ *     db_enc[j]  = sum over t of s[t, j]
+ *     db_dec     = sum over t of g[t]  -  sum over j of db_enc[j] W_enc[j]
+ * The auxiliary codes add the same sums with their own g, and nothing to the first term of db_dec,
+ * because they are decoded without b_dec.
+ *
+ * Each row of a gradient belongs to one thread, which adds the row's pairs in the order of tokens.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/run.h"
+#include "kernel/kernel.h"
+#include "sae/rows.h"
+#include "sae/trainer_internal.h"
+
+lethe_status lethe_pairs_alloc(lethe_pairs *p, size_t m, size_t cap, lethe_err *err) {
+    LETHE_TRY(lethe_zalloc(&p->start, m + 1, sizeof *p->start, "pairs by latent", err));
+    LETHE_TRY(lethe_alloc(&p->token, cap, sizeof *p->token, "pairs by latent", err));
+    LETHE_TRY(lethe_alloc(&p->value, cap, sizeof *p->value, "pairs by latent", err));
+    return lethe_alloc(&p->slope, cap, sizeof *p->slope, "pairs by latent", err);
+}
+
+void lethe_pairs_free(lethe_pairs *p) {
+    lethe_free(p->start);
+    lethe_free(p->token);
+    lethe_free(p->value);
+    lethe_free(p->slope);
+    *p = (lethe_pairs){0};
+}
+
+void lethe_code_slopes(const lethe_sae *sae, const lethe_codes *codes, size_t n, const float *dx,
+                       float *slope) {
+    const lethe_kernels *kern = lethe_kernels_get();
+    size_t k = codes->k, d = sae->d;
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
+    for (size_t t = 0; t < n; t++) {
+        const float *value = codes->value + t * k;
+        size_t fired = 0; /* values fall, so the positive ones come first */
+        while (fired < k && value[fired] > 0.0f) fired++;
+        kern->gather_dot(slope + t * k, d, dx + t * d, sae->W_dec, codes->index + t * k, fired);
+        for (size_t i = fired; i < k; i++) slope[t * k + i] = 0.0f;
+    }
+}
+
+/* A counting sort; tokens come in order, so they stay in order within a latent. */
+static void sort_pairs(lethe_pairs *p, const lethe_codes *codes, const float *slope, size_t n,
+                       size_t m) {
+    size_t *start = p->start, count = n * codes->k;
+    memset(start, 0, (m + 1) * sizeof *start);
+    for (size_t i = 0; i < count; i++)
+        if (codes->value[i] > 0.0f) start[codes->index[i] + 1]++;
+    for (size_t j = 0; j < m; j++) start[j + 1] += start[j];
+    /* start[j] runs ahead while latent j is filled and ends at start[j + 1]; shifted back below. */
+    for (size_t i = 0; i < count; i++) {
+        if (!(codes->value[i] > 0.0f)) continue;
+        size_t at = start[codes->index[i]]++;
+        p->token[at] = (int32_t)(i / codes->k);
+        p->value[at] = codes->value[i];
+        p->slope[at] = slope[i];
+    }
+    memmove(start + 1, start, m * sizeof *start);
+    start[0] = 0;
+}
+
+/* Adds a latent's pairs to its rows; returns the sum of their slopes. */
+static double add_pairs(const lethe_pairs *p, size_t j, size_t d, const float *dx, const float *in,
+                        float *g_enc, float *g_dec) {
+    const lethe_kernels *kern = lethe_kernels_get();
+    size_t first = p->start[j], count = p->start[j + 1] - first;
+    kern->gather_sum(g_dec, d, dx, p->token + first, p->value + first, count);
+    kern->gather_sum(g_enc, d, in, p->token + first, p->slope + first, count);
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) sum += (double)p->slope[first + i];
+    return sum;
+}
+
+/* g -= (g . u) u with u = w / max(|w|, 1e-12) */
+static void project_row(float *g, const float *w, size_t d) {
+    const lethe_kernels *kern = lethe_kernels_get();
+    double norm = fmax(sqrt(kern->sumsq(w, d)), 1e-12);
+    kern->axpy(g, (float)(-(double)kern->dot(g, w, d) / (norm * norm)), w, d);
+}
+
+static void backward_latent(lethe_trainer *t, size_t j, bool with_aux, bool project) {
+    const lethe_kernels *kern = lethe_kernels_get();
+    size_t d = t->sae.d;
+    float *g_enc = t->grad[LETHE_W_ENC] + j * d, *g_dec = t->grad[LETHE_W_DEC] + j * d;
+    t->touched[j] = t->pairs.start[j] < t->pairs.start[j + 1] ||
+                    (with_aux && t->aux_pairs.start[j] < t->aux_pairs.start[j + 1]);
+    t->grad[LETHE_B_ENC][j] = 0.0f;
+    t->row_sumsq[j] = 0;
+    if (!t->touched[j]) return;
+    memset(g_enc, 0, d * sizeof *g_enc);
+    memset(g_dec, 0, d * sizeof *g_dec);
+    double b = add_pairs(&t->pairs, j, d, t->dx_hat, t->centred, g_enc, g_dec);
+    if (with_aux) b += add_pairs(&t->aux_pairs, j, d, t->aux_dx, t->aux_in, g_enc, g_dec);
+    t->grad[LETHE_B_ENC][j] = (float)b;
+    if (project) project_row(g_dec, t->sae.W_dec + j * d, d);
+    t->row_sumsq[j] = kern->sumsq(g_enc, d) + kern->sumsq(g_dec, d) + b * b;
+}
+
+double lethe_backward(lethe_trainer *t, size_t n, bool with_aux, bool project) {
+    size_t d = t->sae.d, m = t->sae.m;
+    lethe_code_slopes(&t->sae, &t->codes, n, t->dx_hat, t->slope);
+    sort_pairs(&t->pairs, &t->codes, t->slope, n, m);
+    if (with_aux) sort_pairs(&t->aux_pairs, &t->aux, t->aux_slope, n, m);
+#pragma omp parallel for num_threads(lethe_threads()) schedule(dynamic, 16)
+    for (size_t j = 0; j < m; j++) backward_latent(t, j, with_aux, project);
+
+    float *g_b = t->grad[LETHE_B_DEC];
+    lethe_rows_sum(t->sum, t->dx_hat, n, d, NULL);
+    for (size_t i = 0; i < d; i++) g_b[i] = (float)t->sum[i];
+    lethe_rows_sum(t->sum, t->sae.W_enc, m, d, t->grad[LETHE_B_ENC]);
+    for (size_t i = 0; i < d; i++) g_b[i] -= (float)t->sum[i];
+
+    double total = lethe_kernels_get()->sumsq(g_b, d);
+    for (size_t j = 0; j < m; j++) total += t->row_sumsq[j];
+    return sqrt(total);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "sae/rows.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/run.h"
+#include "kernel/kernel.h"
+
+void lethe_relu(float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = x[i] > 0.0f ? x[i] : 0.0f;
+}
+
+float lethe_row_normalise(float *row, size_t d) {
+    const lethe_kernels *kern = lethe_kernels_get();
+    float norm = sqrtf(kern->dot(row, row, d));
+    float floor = norm > 1e-12f ? norm : 1e-12f;
+    for (size_t i = 0; i < d; i++) row[i] /= floor;
+    return norm;
+}
+
+void lethe_rows_sub(float *out, const float *x, size_t n, size_t d, const float *b) {
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
+    for (size_t t = 0; t < n; t++)
+        for (size_t i = 0; i < d; i++) out[t * d + i] = x[t * d + i] - b[i];
+}
+
+void lethe_rows_decode(float *out, size_t n, size_t d, const float *bias, const float *w,
+                       const lethe_codes *codes) {
+    const lethe_kernels *kern = lethe_kernels_get();
+    size_t k = codes->k;
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
+    for (size_t t = 0; t < n; t++) {
+        const float *value = codes->value + t * k;
+        float *row = out + t * d;
+        size_t fired = 0; /* values fall, so the positive ones come first */
+        while (fired < k && value[fired] > 0.0f) fired++;
+        if (bias)
+            memcpy(row, bias, d * sizeof *row);
+        else
+            memset(row, 0, d * sizeof *row);
+        kern->gather_sum(row, d, w, codes->index + t * k, value, fired);
+    }
+}
+
+/* Columns are dealt out in strips; within a strip, blocks of rows are summed in float and the
+ * blocks in double. */
+#define STRIP 32
+#define BLOCK 64
+
+void lethe_rows_sum(double *out, const float *x, size_t n, size_t d, const float *weight) {
+    size_t strips = (d + STRIP - 1) / STRIP;
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
+    for (size_t s = 0; s < strips; s++) {
+        size_t first = s * STRIP, width = d - first < STRIP ? d - first : STRIP;
+        double total[STRIP] = {0};
+        for (size_t at = 0; at < n; at += BLOCK) {
+            size_t end = n - at < BLOCK ? n : at + BLOCK;
+            float part[STRIP] = {0};
+            for (size_t t = at; t < end; t++) {
+                float w = weight ? weight[t] : 1.0f;
+                if (w == 0.0f) continue;
+                const float *row = x + t * d + first;
+                for (size_t i = 0; i < width; i++) part[i] += w * row[i];
+            }
+            for (size_t i = 0; i < width; i++) total[i] += (double)part[i];
+        }
+        memcpy(out + first, total, width * sizeof *out);
+    }
+}
+
+double lethe_rows_sumsq(const float *x, size_t n, size_t d, const float *b, double *row_scratch) {
+    const lethe_kernels *kern = lethe_kernels_get();
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
+    for (size_t t = 0; t < n; t++) {
+        const float *row = x + t * d;
+        if (!b) {
+            row_scratch[t] = kern->sumsq(row, d);
+            continue;
+        }
+        double sum = 0;
+        for (size_t i = 0; i < d; i++) {
+            double e = (double)row[i] - (double)b[i];
+            sum += e * e;
+        }
+        row_scratch[t] = sum;
+    }
+    double total = 0;
+    for (size_t t = 0; t < n; t++) total += row_scratch[t];
+    return total;
+}
