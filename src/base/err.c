@@ -39,7 +39,8 @@ lethe_status lethe_err_prefix(lethe_err *err, const char *fmt, ...) {
     int n = vsnprintf(err->text, sizeof err->text, fmt, ap);
     va_end(ap);
     if (n >= 0 && (size_t)n < sizeof err->text)
-        snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", old);
+        snprintf(err->text + n, sizeof err->text - (size_t)n, ": %.*s",
+                 (int)(LETHE_ERR_TEXT - 3 - n), old);
     return err->status;
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/io.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -109,6 +111,26 @@ static void writer_free(lethe_writer *w) {
     lethe_free(w);
 }
 
+/* Removes what a killed process left of earlier writes to this path: "NAME.tmp-PID" of no process.
+ */
+static void sweep_leftovers(const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *dir = lethe_strdup(path);
+    if (!dir) return;
+    if (slash) dir[slash == path ? 1 : slash - path] = '\0';
+    DIR *d = opendir(slash ? dir : ".");
+    size_t n = strlen(name);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char *end;
+        if (strncmp(e->d_name, name, n) || strncmp(e->d_name + n, ".tmp-", 5)) continue;
+        long pid = strtol(e->d_name + n + 5, &end, 10);
+        if (*end || pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) continue;
+        unlinkat(dirfd(d), e->d_name, 0);
+    }
+    if (d) closedir(d);
+    lethe_free(dir);
+}
+
 lethe_status lethe_writer_open(lethe_writer **out, const char *path, lethe_err *err) {
     lethe_writer *w;
     LETHE_TRY(lethe_zalloc(&w, 1, sizeof *w, "a file writer", err));
@@ -118,17 +140,16 @@ lethe_status lethe_writer_open(lethe_writer **out, const char *path, lethe_err *
         writer_free(w);
         return lethe_fail(err, LETHE_NOMEM, "out of memory opening %s", path);
     }
-    snprintf(w->temp, n + 32, "%s.tmp-XXXXXX", path);
-    int fd = mkostemp(w->temp, O_CLOEXEC);
+    sweep_leftovers(path);
+    snprintf(w->temp, n + 32, "%s.tmp-%ld", path, (long)getpid());
+    int fd = open(w->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) {
         lethe_status st = lethe_fail_errno(
             err, LETHE_IO, "%s: cannot write here (is the folder there and writable?)", path);
         writer_free(w);
         return st;
     }
-    mode_t mask = umask(0);
-    umask(mask);
-    if (fchmod(fd, 0666 & ~mask) || !(w->fp = fdopen(fd, "wb"))) {
+    if (!(w->fp = fdopen(fd, "wb"))) {
         lethe_status st = lethe_fail_errno(err, LETHE_IO, "%s: cannot write", path);
         close(fd);
         unlink(w->temp);

@@ -2,7 +2,9 @@
  *
  * Files. Reading is a read-only memory map with a known length; writing goes to a temporary file
  * beside the target and takes its place only when everything is on disk (write, fsync, rename,
- * fsync of the folder), so nothing half-written is ever left under the real name.
+ * fsync of the folder), so nothing half-written is ever left under the real name. What a killed
+ * process left of such a file is removed by the next write to the same path. One writer a path and
+ * process.
  */
 #ifndef LETHE_BASE_IO_H
 #define LETHE_BASE_IO_H

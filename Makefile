@@ -1,0 +1,72 @@
+# Lethe, for people. CMakeLists.txt does the work; this sets everything up and drives it.
+# "make demo" and "make test" work from a fresh clone: missing packages are installed (Debian and
+# relatives), libllama is fetched, checked and built once into a cache, then Lethe.
+
+JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
+CMAKE   ?= cmake
+PREFIX  ?= /usr/local
+OPTIONS ?=
+# e.g. make OPTIONS="-DLETHE_LLAMA_OPTIONS=-DGGML_CUDA=ON"
+
+BUILD     = build
+BUILD_ASAN = build-asan
+
+.PHONY: all demo test test-plain test-asan test-slow bench check install deps model clean help
+
+all: $(BUILD)/.configured ## build build/lethe
+	@$(CMAKE) --build $(BUILD) -j $(JOBS)
+
+help: ## this list
+	@echo "Lethe: makes a language model forget, without touching a weight."
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
+	  awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@echo
+	@echo "  JOBS=$(JOBS)  PREFIX=$(PREFIX)  OPTIONS= (passed to cmake)"
+
+deps: ## install the Debian packages that are missing
+	@tools/deps.sh
+
+$(BUILD)/.configured: CMakeLists.txt cmake/*.cmake tools/get-llama.sh
+	@tools/deps.sh
+	@$(CMAKE) -S . -B $(BUILD) -DCMAKE_BUILD_TYPE=Release -DLETHE_WERROR=ON \
+	  -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(OPTIONS)
+	@touch $@
+
+$(BUILD_ASAN)/.configured: CMakeLists.txt cmake/*.cmake tools/get-llama.sh
+	@tools/deps.sh
+	@$(CMAKE) -S . -B $(BUILD_ASAN) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLETHE_WERROR=ON \
+	  -DLETHE_SANITIZE=ON $(OPTIONS)
+	@touch $@
+
+demo: all ## make the embedded model forget Harry Potter (about a minute)
+	@$(BUILD)/lethe forget
+
+test: check test-plain test-asan ## all tests: plain, then under AddressSanitizer and UBSan
+	@echo "all tests passed"
+
+check: all ## include directions and symbol prefixes
+	@tools/check-includes.sh
+	@tools/check-symbols.sh $(BUILD)/liblethe.a
+
+test-plain: all
+	@cd $(BUILD) && ctest --output-on-failure -LE slow
+
+test-asan: $(BUILD_ASAN)/.configured
+	@$(CMAKE) --build $(BUILD_ASAN) -j $(JOBS)
+	@cd $(BUILD_ASAN) && ctest --output-on-failure -LE slow
+
+test-slow: all ## the slow checks: interrupted training, tap cost, three seeds
+	@cd $(BUILD) && ctest --output-on-failure -L slow
+
+bench: all ## measurements (see docs/)
+	@tools/bench.sh $(BUILD)
+
+model: ## make the embedded model again from its recipe (needs python3-torch)
+	@/usr/bin/python3 tools/model/make_model.py
+
+install: all ## install lethe and its data to PREFIX
+	@$(CMAKE) --install $(BUILD) --prefix $(DESTDIR)$(PREFIX)
+
+clean: ## remove the build folders (the cache of libllama stays)
+	@rm -rf $(BUILD) $(BUILD_ASAN)

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Training that is killed again and again ends with the same bytes as an undisturbed run; so does any
+# number of threads. KILLS: how often (default 3). Ctrl-C saves and says how to go on.
+. "$(dirname "$0")/lib.sh"
+kills=${KILLS:-3}
+
+train() { # DIR [options]
+    local dir=$1
+    shift
+    "$LETHE" train --out "$dir" --max-tokens 40000 --epochs 4 --expansion 8 --k 8 --batch-size 256 \
+        --save-every 20 --seed 7 "$@"
+}
+
+for store in bf16 off; do
+    rm -rf whole cut
+    ok train whole --threads 2 --store $store
+    ok train one --threads 1 --store $store
+    check "1 and 2 threads: same bytes ($store)" cmp -s whole/sae.safetensors one/sae.safetensors
+    rm -rf one
+
+    start=$(date +%s%N)
+    ok train timing --threads 2 --store $store
+    span=$((($(date +%s%N) - start) / 1000000))
+    rm -rf timing
+    killed=0
+    for try in $(seq $((kills * 4))); do
+        [ "$killed" -lt "$kills" ] && [ ! -e cut/sae.safetensors ] || break
+        train cut --threads 2 --store $store --resume >/dev/null 2>err &
+        pid=$!
+        ms=$(((RANDOM * 32768 + RANDOM) % (span * 8 / 10) + 50))
+        sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
+        if kill -KILL $pid 2>/dev/null; then killed=$((killed + 1)); fi
+        wait $pid 2>/dev/null
+    done
+    check "it was killed at least once ($store)" [ "$killed" -gt 0 ]
+    echo "$store: killed $killed times"
+    find cut -name '*.tmp-*' -delete # a SIGKILL may leave the temporary file of a write, never the file itself
+    ok train cut --threads 2 --store $store --resume
+    check "killed $killed times and resumed: same bytes ($store)" cmp -s whole/sae.safetensors cut/sae.safetensors
+done
+
+# Ctrl-C.
+train stop --threads 2 --epochs 400 >out 2>err &
+pid=$!
+for _ in $(seq 600); do
+    [ -e stop/activations/index.json ] && break
+    sleep 0.1
+done
+sleep 1.5
+kill -INT $pid
+wait $pid
+status=$?
+check "Ctrl-C: exit status 1, got $status" [ "$status" -eq 1 ]
+check "Ctrl-C: says how to go on: $(tail -1 err)" grep -q -- "--resume" err
+check "Ctrl-C: the state is there" [ -s stop/train.ckpt ]
+expect 3 "trained on something else" train stop --threads 2 --epochs 401 --resume
+finish

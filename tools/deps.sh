@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that Lethe's build needs and this machine lacks.
+set -euo pipefail
+
+packages=(build-essential cmake git pkg-config ca-certificates
+          libopenblas-dev libjansson-dev libxxhash-dev libcmocka-dev)
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "Lethe needs: a C and C++ compiler, cmake >= 3.25, git, pkg-config, and the development files"
+    echo "of OpenBLAS, jansson, xxhash and cmocka. This system has no dpkg: install them by hand."
+    for lib in jansson libxxhash cmocka; do
+        pkg-config --exists "$lib" || { echo "missing: $lib"; exit 1; }
+    done
+    exit 0
+fi
+
+missing=()
+for p in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+echo "installing: ${missing[*]}"
+run=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "not root and no sudo here; as root run: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    run=(sudo)
+fi
+"${run[@]}" apt-get update -qq
+"${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
