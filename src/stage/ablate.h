@@ -14,6 +14,12 @@
 #include "lm/lm.h"
 #include "sae/sae.h"
 
+/* "pre", "post", "unknown" (-1) and back; false for any other name. */
+const char *lethe_hook_name(int hook);
+bool lethe_hook_from_name(const char *name, int *out);
+
+/* What the intervention saw. Counted at every scale, 0 and 1 too (the reference experiment counts
+ * nothing at scale 0). Rows that are skipped are not counted. */
 typedef struct lethe_hook_stats {
     uint64_t rows;         /* token positions seen */
     uint64_t rows_fired;   /* of them, with at least one chosen feature firing */
@@ -24,18 +30,27 @@ typedef struct lethe_hook_stats {
 
 typedef struct lethe_ablation lethe_ablation;
 
-/* sae is borrowed and must outlive the ablation; features [n] are latent indices, each < m, copied.
- * Fails: USAGE, NOMEM. */
+/* sae is borrowed and must outlive the ablation; features [n] are distinct latent indices, each <
+ * m, copied. Fails: USAGE (n 0 or above m, an index out of range or there twice, scale not finite),
+ * NOMEM. One ablation belongs to one thread at a time. */
 lethe_status lethe_ablation_open(lethe_ablation **out, const lethe_sae *sae,
                                  const int32_t *features, size_t n, double scale, lethe_err *err);
-void lethe_ablation_close(lethe_ablation **a);
+void lethe_ablation_close(lethe_ablation **a); /* after the model's hooks were cleared */
+
+double lethe_ablation_scale(const lethe_ablation *a);
+size_t lethe_ablation_size(const lethe_ablation *a); /* chosen features */
+
+/* Another strength for the same features. Fails: USAGE (not finite). */
+lethe_status lethe_ablation_set_scale(lethe_ablation *a, double scale, lethe_err *err);
 
 /* Rewrites x [n, d] in place. skip (NULL: none) marks rows to leave alone (BOS and other special
- * tokens). Exact: the full encoder and top-k. */
+ * tokens). Exact: the full encoder and top-k. Fails: NOMEM. */
 lethe_status lethe_ablation_apply(lethe_ablation *a, float *x, size_t n, const bool *skip,
                                   lethe_err *err);
 
-/* Attaches it to a model as an edit of this site. special_too: also at special positions. */
+/* Attaches it to a model as an edit of this site, until lethe_lm_clear_hooks; at most one model at
+ * a time. special_too: also at special positions. Fails: MISMATCH (an SAE of another width than the
+ * model), USAGE (layer out of range). */
 lethe_status lethe_ablation_attach(lethe_ablation *a, lethe_lm *lm, int layer, lethe_hook hook,
                                    bool special_too, lethe_err *err);
 
