@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * features.json. Three tables name the file's fields, and writer and reader both walk them, so they
+ * cannot drift apart.
+ */
+#include <float.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "format/jsonio.h"
+#include "stage/ablate.h"
+#include "stage/features.h"
+
+#define MAX_COUNT ((int64_t)1 << 53) /* a whole number that every JSON reader keeps */
+
+/* ---- the fields ------------------------------------------------------------------------------ */
+
+typedef struct real_field {
+    const char *key;
+    size_t offset;
+    double lo, hi;
+} real_field;
+
+typedef struct count_field {
+    const char *key;
+    size_t offset;
+} count_field;
+
+#define OPT(name) offsetof(lethe_feature_opts, name)
+static const real_field threshold_fields[] = {
+    {"min_freq", OPT(min_freq), -DBL_MAX, DBL_MAX},
+    {"min_forget_fires", OPT(min_forget_fires), 0, DBL_MAX},
+    {"max_retain_freq", OPT(max_retain_freq), -DBL_MAX, DBL_MAX},
+    {"max_freq", OPT(max_freq), -DBL_MAX, DBL_MAX},
+    {"min_ratio", OPT(min_ratio), -DBL_MAX, DBL_MAX},
+    {"ratio_smoothing", OPT(ratio_smoothing), 0, DBL_MAX},
+    {"activation_eps", OPT(activation_eps), 0, DBL_MAX},
+    {"near_weight", OPT(near_weight), 0, DBL_MAX},
+};
+
+#define REMOVED(name) offsetof(lethe_feature_removed, name)
+static const count_field removed_fields[] = {
+    {"min_freq", REMOVED(min_freq)},
+    {"min_forget_fires", REMOVED(min_forget_fires)},
+    {"max_retain_freq", REMOVED(max_retain_freq)},
+    {"max_freq", REMOVED(max_freq)},
+    {"min_ratio", REMOVED(min_ratio)},
+    {"near", REMOVED(near)},
+};
+
+#define F(name) offsetof(lethe_feature, name)
+static const count_field feature_counts[] = {
+    {"forget_fires", F(forget.fires)},
+    {"retain_fires", F(retain.fires)},
+    {"near_fires", F(near.fires)},
+};
+static const real_field feature_reals[] = {
+    {"forget_freq", F(forget.freq), 0, 1},
+    {"retain_freq", F(retain.freq), 0, 1},
+    {"near_freq", F(near.freq), 0, 1},
+    {"forget_mean_activation", F(forget.mean), 0, DBL_MAX},
+    {"retain_mean_activation", F(retain.mean), 0, DBL_MAX},
+    {"near_mean_activation", F(near.mean), 0, DBL_MAX},
+    {"ratio", F(ratio), 0, DBL_MAX},
+    {"act_ratio", F(act_ratio), 0, DBL_MAX},
+    {"diff", F(diff), -DBL_MAX, DBL_MAX},
+    {"score", F(score), -DBL_MAX, DBL_MAX},
+};
+
+#define COUNT(table) (sizeof(table) / sizeof(table)[0])
+
+static void put_real(json_t *o, const real_field *f, const void *base, bool *ok) {
+    double v;
+    memcpy(&v, (const char *)base + f->offset, sizeof v);
+    lethe_json_put(o, f->key, lethe_json_real(v), ok);
+}
+
+static void put_count(json_t *o, const count_field *f, const void *base, bool *ok) {
+    uint64_t v;
+    memcpy(&v, (const char *)base + f->offset, sizeof v);
+    lethe_json_put(o, f->key, json_integer((json_int_t)v), ok);
+}
+
+static lethe_status get_real(const lethe_json_ref *o, const real_field *f, void *base,
+                             lethe_err *err) {
+    lethe_json_ref r = lethe_json_key(o, f->key);
+    double v;
+    LETHE_TRY(lethe_json_want_real(&r, f->lo, f->hi, &v, err));
+    memcpy((char *)base + f->offset, &v, sizeof v);
+    return LETHE_OK;
+}
+
+static lethe_status get_u64(const lethe_json_ref *o, const char *key, uint64_t *out,
+                            lethe_err *err) {
+    lethe_json_ref r = lethe_json_key(o, key);
+    int64_t v;
+    LETHE_TRY(lethe_json_want_int(&r, 0, MAX_COUNT, &v, err));
+    *out = (uint64_t)v;
+    return LETHE_OK;
+}
+
+static lethe_status get_count(const lethe_json_ref *o, const count_field *f, void *base,
+                              lethe_err *err) {
+    uint64_t v;
+    LETHE_TRY(get_u64(o, f->key, &v, err));
+    memcpy((char *)base + f->offset, &v, sizeof v);
+    return LETHE_OK;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static json_t *config_json(const lethe_feature_set *s, bool *ok) {
+    const lethe_sae_meta *a = &s->sae;
+    json_t *o = json_object();
+    lethe_json_put(o, "model_name", lethe_json_text(a->model_name, strlen(a->model_name)), ok);
+    lethe_json_put(o, "model_hash", lethe_json_text(a->model_hash, strlen(a->model_hash)), ok);
+    lethe_json_put(o, "layer", json_integer(a->layer), ok);
+    lethe_json_put(o, "hook", json_string(lethe_hook_name(a->hook)), ok);
+    lethe_json_put(o, "sae_hash", lethe_json_text(s->sae_hash, strlen(s->sae_hash)), ok);
+    lethe_json_put(o, "latents", json_integer((json_int_t)s->m), ok);
+    return o;
+}
+
+static json_t *feature_json(const lethe_feature *f, bool *ok) {
+    json_t *o = json_object();
+    lethe_json_put(o, "index", json_integer(f->index), ok);
+    for (size_t i = 0; i < COUNT(feature_counts); i++) put_count(o, &feature_counts[i], f, ok);
+    for (size_t i = 0; i < COUNT(feature_reals); i++) put_real(o, &feature_reals[i], f, ok);
+    return o;
+}
+
+lethe_status lethe_feature_set_save(const lethe_feature_set *s, const char *path, lethe_err *err) {
+    bool ok = true;
+    json_t *top = json_object(), *thresholds = json_object(), *corpora = json_object(),
+           *removed = json_object(), *features = json_array();
+    lethe_json_put(top, "config", config_json(s, &ok), &ok);
+
+    for (size_t i = 0; i < COUNT(threshold_fields); i++)
+        put_real(thresholds, &threshold_fields[i], &s->opts, &ok);
+    lethe_json_put(thresholds, "equalise", json_boolean(s->opts.equalise), &ok);
+    lethe_json_put(thresholds, "sort_by", json_string(lethe_sort_by_name(s->opts.sort_by)), &ok);
+    lethe_json_put(thresholds, "num_features", json_integer((json_int_t)s->opts.num_features), &ok);
+    lethe_json_put(top, "thresholds", thresholds, &ok);
+
+    lethe_json_put(corpora, "forget_tokens", json_integer((json_int_t)s->forget_tokens), &ok);
+    lethe_json_put(corpora, "retain_tokens", json_integer((json_int_t)s->retain_tokens), &ok);
+    lethe_json_put(corpora, "near_tokens", json_integer((json_int_t)s->near_tokens), &ok);
+    lethe_json_put(top, "corpora", corpora, &ok);
+
+    for (size_t i = 0; i < COUNT(removed_fields); i++)
+        put_count(removed, &removed_fields[i], &s->removed, &ok);
+    lethe_json_put(top, "removed", removed, &ok);
+    lethe_json_put(top, "passed", json_integer((json_int_t)s->passed), &ok);
+
+    for (size_t i = 0; i < s->n; i++)
+        lethe_json_append(features, feature_json(&s->item[i], &ok), &ok);
+    lethe_json_put(top, "features", features, &ok);
+
+    lethe_status st = lethe_json_save(ok ? top : NULL, path, err);
+    json_decref(top);
+    return st;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* A string that fits `size` bytes with its NUL. */
+static lethe_status get_text(const lethe_json_ref *o, const char *key, char *out, size_t size,
+                             lethe_err *err) {
+    lethe_json_ref r = lethe_json_key(o, key);
+    const char *s;
+    LETHE_TRY(lethe_json_want_string(&r, &s, err));
+    size_t n = strlen(s);
+    if (n >= size) return lethe_json_fail(&r, err, "at most %zu bytes", size - 1);
+    memcpy(out, s, n + 1);
+    return LETHE_OK;
+}
+
+static lethe_status get_int(const lethe_json_ref *o, const char *key, int64_t lo, int64_t hi,
+                            int64_t *out, lethe_err *err) {
+    lethe_json_ref r = lethe_json_key(o, key);
+    return lethe_json_want_int(&r, lo, hi, out, err);
+}
+
+static lethe_status get_section(const lethe_json_ref *top, const char *key, lethe_json_ref *out,
+                                lethe_err *err) {
+    *out = lethe_json_key(top, key);
+    return lethe_json_want_object(out, err);
+}
+
+static lethe_status read_config(const lethe_json_ref *top, lethe_feature_set *s, lethe_err *err) {
+    lethe_json_ref o;
+    int64_t v;
+    LETHE_TRY(get_section(top, "config", &o, err));
+    LETHE_TRY(get_text(&o, "model_name", s->sae.model_name, sizeof s->sae.model_name, err));
+    LETHE_TRY(get_text(&o, "model_hash", s->sae.model_hash, sizeof s->sae.model_hash, err));
+    LETHE_TRY(get_text(&o, "sae_hash", s->sae_hash, sizeof s->sae_hash, err));
+    LETHE_TRY(get_int(&o, "layer", -1, INT_MAX, &v, err));
+    s->sae.layer = (int)v;
+    lethe_json_ref hook = lethe_json_key(&o, "hook");
+    const char *name;
+    LETHE_TRY(lethe_json_want_string(&hook, &name, err));
+    if (!lethe_hook_from_name(name, &s->sae.hook))
+        return lethe_json_fail(&hook, err, "pre, post or unknown");
+    LETHE_TRY(get_int(&o, "latents", 1, INT32_MAX, &v, err));
+    s->m = (size_t)v;
+    return LETHE_OK;
+}
+
+static lethe_status read_thresholds(const lethe_json_ref *top, lethe_feature_opts *opts,
+                                    lethe_err *err) {
+    lethe_json_ref o;
+    LETHE_TRY(get_section(top, "thresholds", &o, err));
+    for (size_t i = 0; i < COUNT(threshold_fields); i++)
+        LETHE_TRY(get_real(&o, &threshold_fields[i], opts, err));
+    lethe_json_ref r = lethe_json_key(&o, "equalise");
+    LETHE_TRY(lethe_json_want_bool(&r, &opts->equalise, err));
+    r = lethe_json_key(&o, "sort_by");
+    const char *by;
+    LETHE_TRY(lethe_json_want_string(&r, &by, err));
+    if (!lethe_sort_by_from_name(by, &opts->sort_by))
+        return lethe_json_fail(&r, err, "ratio, score, diff or act-ratio");
+    uint64_t n;
+    LETHE_TRY(get_u64(&o, "num_features", &n, err));
+    opts->num_features = (size_t)n;
+    return LETHE_OK;
+}
+
+static lethe_status read_counts(const lethe_json_ref *top, lethe_feature_set *s, lethe_err *err) {
+    lethe_json_ref o;
+    LETHE_TRY(get_section(top, "corpora", &o, err));
+    LETHE_TRY(get_u64(&o, "forget_tokens", &s->forget_tokens, err));
+    LETHE_TRY(get_u64(&o, "retain_tokens", &s->retain_tokens, err));
+    LETHE_TRY(get_u64(&o, "near_tokens", &s->near_tokens, err));
+    s->has_near = s->near_tokens > 0;
+    LETHE_TRY(get_section(top, "removed", &o, err));
+    for (size_t i = 0; i < COUNT(removed_fields); i++)
+        LETHE_TRY(get_count(&o, &removed_fields[i], &s->removed, err));
+    int64_t passed;
+    LETHE_TRY(get_int(top, "passed", 1, (int64_t)s->m, &passed, err));
+    s->passed = (size_t)passed;
+    return LETHE_OK;
+}
+
+static lethe_status read_feature(const lethe_json_ref *o, size_t m, lethe_feature *f,
+                                 lethe_err *err) {
+    int64_t index;
+    LETHE_TRY(lethe_json_want_object(o, err));
+    LETHE_TRY(get_int(o, "index", 0, (int64_t)m - 1, &index, err));
+    f->index = (int32_t)index;
+    for (size_t i = 0; i < COUNT(feature_counts); i++)
+        LETHE_TRY(get_count(o, &feature_counts[i], f, err));
+    for (size_t i = 0; i < COUNT(feature_reals); i++)
+        LETHE_TRY(get_real(o, &feature_reals[i], f, err));
+    return LETHE_OK;
+}
+
+static int index_cmp(const void *pa, const void *pb) {
+    const int32_t *a = pa, *b = pb;
+    return (*a > *b) - (*a < *b);
+}
+
+static lethe_status check_distinct(const lethe_feature_set *s, const char *path, lethe_err *err) {
+    int32_t *index = NULL;
+    LETHE_TRY(lethe_feature_set_indices(s, &index, err));
+    qsort(index, s->n, sizeof *index, index_cmp);
+    lethe_status st = LETHE_OK;
+    for (size_t i = 1; i < s->n && st == LETHE_OK; i++)
+        if (index[i] == index[i - 1])
+            st = lethe_fail(err, LETHE_FORMAT,
+                            "%s: features: index %d is there twice, want each "
+                            "latent at most once",
+                            path, index[i]);
+    lethe_free(index);
+    return st;
+}
+
+static lethe_status read_features(const lethe_json_ref *top, lethe_feature_set *s, lethe_err *err) {
+    lethe_json_ref list = lethe_json_key(top, "features");
+    size_t n;
+    LETHE_TRY(lethe_json_want_list(&list, &n, err));
+    if (!n || n > s->m) return lethe_json_fail(&list, err, "a list of 1 to %zu features", s->m);
+    LETHE_TRY(lethe_zalloc(&s->item, n, sizeof *s->item, "the features of a file", err));
+    for (s->n = 0; s->n < n; s->n++) {
+        lethe_json_ref o = lethe_json_item(&list, s->n);
+        LETHE_TRY(read_feature(&o, s->m, &s->item[s->n], err));
+    }
+    return check_distinct(s, list.file, err);
+}
+
+lethe_status lethe_feature_set_load(lethe_feature_set *out, const char *path, lethe_err *err) {
+    json_t *j = NULL;
+    LETHE_TRY(lethe_json_load(&j, path, err));
+    lethe_feature_set s = {0};
+    lethe_json_ref top = lethe_json_top(j, path);
+    lethe_status st = read_config(&top, &s, err);
+    if (st == LETHE_OK) st = read_thresholds(&top, &s.opts, err);
+    if (st == LETHE_OK) st = read_counts(&top, &s, err);
+    if (st == LETHE_OK) st = read_features(&top, &s, err);
+    json_decref(j);
+    if (st == LETHE_OK)
+        *out = s;
+    else
+        lethe_feature_set_free(&s);
+    return st;
+}
