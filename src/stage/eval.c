@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "stage/eval.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "stage/eval_parts.h"
+
+lethe_eval_opts lethe_eval_defaults(void) {
+    return (lethe_eval_opts){.sampling = lethe_sampling_defaults(), .text_tokens = 20000};
+}
+
+lethe_status lethe_eval_stop(lethe_err *err) {
+    return lethe_stop_requested() ? lethe_fail(err, LETHE_STOPPED, "evaluation stopped on request")
+                                  : LETHE_OK;
+}
+
+lethe_status lethe_eval_switch(const lethe_eval_job *job, lethe_eval_side side, lethe_err *err) {
+    lethe_lm_clear_hooks(job->lm);
+    if (side == LETHE_BASELINE) return LETHE_OK;
+    return lethe_ablation_attach(job->ablation, job->lm, job->layer, job->hook,
+                                 job->opts->special_too, err);
+}
+
+static void describe(const lethe_eval_job *job) {
+    lethe_eval_result *r = job->result;
+    const lethe_lm_info *info = lethe_lm_get_info(job->lm);
+    snprintf(r->model_name, sizeof r->model_name, "%s", info->name);
+    snprintf(r->model_hash, sizeof r->model_hash, "%s", info->hash);
+    r->has_ablation = job->ablation != NULL;
+    r->layer = job->layer;
+    r->hook = job->hook;
+    r->scale = job->ablation ? lethe_ablation_scale(job->ablation) : 1;
+    r->num_features = job->ablation ? lethe_ablation_size(job->ablation) : 0;
+    r->opts = *job->opts;
+}
+
+/* Moves what the ablation counted since the last call into `part` and adds it to the total. */
+static void take_activity(const lethe_eval_job *job, lethe_hook_stats *part) {
+    if (!job->ablation) return;
+    lethe_hook_stats *total = &job->result->activity;
+    *part = *lethe_ablation_stats(job->ablation);
+    total->rows += part->rows;
+    total->rows_fired += part->rows_fired;
+    total->positions += part->positions;
+    total->fired += part->fired;
+    total->activation_sum += part->activation_sum;
+    lethe_ablation_reset_stats(job->ablation);
+}
+
+static lethe_status run_parts(const lethe_eval_job *job, const lethe_eval_inputs *in,
+                              lethe_err *err) {
+    lethe_eval_result *r = job->result;
+    if (job->ablation) { /* a bad layer or width is found before anything long has run */
+        lethe_ablation_reset_stats(job->ablation);
+        LETHE_TRY(lethe_eval_switch(job, LETHE_ABLATED, err));
+    }
+    if (in->probes) {
+        LETHE_TRY(lethe_eval_run_probes(job, in->probes, err));
+        take_activity(job, &r->activity_probes);
+        r->has_probes = true;
+    }
+    if (in->text) {
+        LETHE_TRY(lethe_eval_run_text(job, in->text, err));
+        take_activity(job, &r->activity_text);
+        r->has_text = true;
+    }
+    if (in->prompts) {
+        LETHE_TRY(lethe_eval_run_completions(job, in->prompts, err));
+        take_activity(job, &r->activity_completions);
+        r->has_completions = true;
+    }
+    return LETHE_OK;
+}
+
+lethe_status lethe_eval_run(lethe_lm *lm, lethe_ablation *ablation, int layer, lethe_hook hook,
+                            const lethe_eval_inputs *inputs, const lethe_eval_opts *opts,
+                            const lethe_env *env, lethe_eval_result *result, lethe_err *err) {
+    if (!inputs->probes && !inputs->prompts && !inputs->text)
+        return lethe_fail(err, LETHE_USAGE, "nothing to evaluate: give probes, prompts or a text");
+    lethe_eval_result r = {0};
+    lethe_eval_job job = {lm, ablation, layer, hook, opts, env, &r};
+    describe(&job);
+    double start = lethe_seconds();
+    lethe_status st = run_parts(&job, inputs, err);
+    lethe_lm_clear_hooks(lm);
+    r.seconds = lethe_seconds() - start;
+    if (st == LETHE_OK)
+        *result = r;
+    else
+        lethe_eval_result_free(&r);
+    return st;
+}
+
+void lethe_eval_result_free(lethe_eval_result *r) {
+    for (size_t i = 0; i < r->n_domains; i++) lethe_free(r->domain[i].name);
+    for (size_t i = 0; i < r->n_probes; i++) {
+        lethe_free(r->probe[i].prompt);
+        lethe_free(r->probe[i].target);
+    }
+    for (size_t i = 0; i < r->n_completions; i++) {
+        lethe_eval_completion *c = &r->completion[i];
+        lethe_free(c->prompt);
+        lethe_free(c->domain);
+        for (int s = 0; s < LETHE_SIDES; s++) lethe_free(c->text[s]);
+    }
+    lethe_free(r->domain);
+    lethe_free(r->probe);
+    lethe_free(r->completion);
+    *r = (lethe_eval_result){0};
+}

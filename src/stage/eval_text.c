@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Perplexity and KL divergence over a text. The baseline's logits of one group of windows are kept
+ * while the same group runs ablated: memory is bounded by LOGITS_ROOM whatever the text's length.
+ */
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "stage/eval_parts.h"
+#include "stage/windows.h"
+
+#define LOGITS_ROOM ((size_t)1 << 30) /* bytes */
+
+/* ---- distributions --------------------------------------------------------------------------- */
+
+/* log sum exp, in double. */
+static double log_normaliser(const float *logits, size_t n) {
+    float top = logits[0];
+    for (size_t i = 1; i < n; i++)
+        if (logits[i] > top) top = logits[i];
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += exp((double)logits[i] - (double)top);
+    return (double)top + log(sum);
+}
+
+/* KL = sum p (log p - log q), log p = logit - log_normaliser. A token with p = 0 adds nothing. */
+static double kl_given(const float *p, double zp, const float *q, double zq, size_t n) {
+    double kl = 0;
+    for (size_t i = 0; i < n; i++) {
+        double log_p = (double)p[i] - zp, prob = exp(log_p);
+        if (prob == 0) continue;
+        kl += prob * (log_p - ((double)q[i] - zq));
+    }
+    return kl;
+}
+
+double lethe_kl_divergence(const float *p_logits, const float *q_logits, size_t n) {
+    return kl_given(p_logits, log_normaliser(p_logits, n), q_logits, log_normaliser(q_logits, n),
+                    n);
+}
+
+static size_t argmax(const float *x, size_t n) {
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+/* ---- windows --------------------------------------------------------------------------------- */
+
+/* Documents of the corpus, cut into windows as eval.h says. */
+typedef struct cutter {
+    const lethe_lm *lm;
+    lethe_corpus *corpus;
+    size_t ctx;
+    int32_t bos;        /* -1: windows overlap by a token instead */
+    lethe_tokens queue; /* tokens of the present document from `head` on */
+    size_t head;
+    lethe_tokens next; /* first piece of the next document, waiting */
+    bool document_done, text_done, has_next;
+    int32_t last; /* last token handed out of this document, -1: none */
+} cutter;
+
+static void cutter_free(cutter *c) {
+    lethe_tokens_free(&c->queue);
+    lethe_tokens_free(&c->next);
+}
+
+/* Reads pieces until the queue holds a window's worth or the document ends. */
+static lethe_status cutter_fill(cutter *c, lethe_err *err) {
+    if (c->head) {
+        c->queue.n -= c->head;
+        memmove(c->queue.id, c->queue.id + c->head, c->queue.n * sizeof *c->queue.id);
+        c->head = 0;
+    }
+    while (!c->document_done && c->queue.n < c->ctx) {
+        lethe_piece piece;
+        bool got;
+        LETHE_TRY(lethe_corpus_next(c->corpus, &piece, &got, err));
+        if (!got) {
+            c->document_done = c->text_done = true;
+        } else if (piece.starts_document && (c->queue.n || c->last >= 0)) {
+            c->document_done = c->has_next = true;
+            LETHE_TRY(lethe_piece_tokens(c->lm, &piece, &c->next, err));
+        } else {
+            LETHE_TRY(lethe_piece_tokens(c->lm, &piece, &c->queue, err));
+        }
+    }
+    return LETHE_OK;
+}
+
+static void next_document(cutter *c) {
+    lethe_tokens empty = c->queue;
+    c->queue = c->next;
+    c->next = empty;
+    c->next.n = 0;
+    c->head = 0;
+    c->last = -1;
+    c->document_done = c->has_next = false;
+}
+
+/* The next window, at most `most` scored tokens, appended to out (emptied first); out->n is 0 at
+ * the end of the text. Every window has a token of context, then at least one to score. */
+static lethe_status cutter_next(cutter *c, uint64_t most, lethe_tokens *out, lethe_err *err) {
+    out->n = 0;
+    for (;;) {
+        LETHE_TRY(cutter_fill(c, err));
+        size_t have = c->queue.n - c->head;
+        int32_t context = c->bos >= 0 ? c->bos : c->last;
+        if (have && context < 0) { /* the document's first token: context for the others */
+            context = c->queue.id[c->head++];
+            have--;
+            c->last = context;
+        }
+        if (have) {
+            size_t n = have < c->ctx - 1 ? have : c->ctx - 1;
+            if (n > most) n = (size_t)most;
+            LETHE_TRY(lethe_tokens_push(out, context, err));
+            for (size_t i = 0; i < n; i++)
+                LETHE_TRY(lethe_tokens_push(out, c->queue.id[c->head + i], err));
+            c->head += n;
+            c->last = out->id[n];
+            return LETHE_OK;
+        }
+        if (c->text_done) return LETHE_OK;
+        if (c->has_next) next_document(c);
+    }
+}
+
+/* ---- a group of windows ---------------------------------------------------------------------- */
+
+typedef struct group {
+    lethe_tokens *window; /* [most] */
+    lethe_seq *seq;       /* [most], without the last token, after which nothing is scored */
+    size_t n, most, ctx, n_vocab;
+    lethe_eval_side side;
+    float *base; /* [most, ctx, n_vocab] baseline logits; NULL without an ablation */
+    double nll[LETHE_SIDES], kl;
+    uint64_t tokens, same_top;
+} group;
+
+static void group_free(group *g) {
+    for (size_t i = 0; g->window && i < g->most; i++) lethe_tokens_free(&g->window[i]);
+    lethe_free(g->window);
+    lethe_free(g->seq);
+    lethe_free(g->base);
+}
+
+static lethe_status group_make(const lethe_eval_job *job, group *g, lethe_err *err) {
+    const lethe_lm_info *info = lethe_lm_get_info(job->lm);
+    size_t limit = lethe_lm_ctx_len(job->lm), row = info->n_vocab * sizeof(float);
+    g->n_vocab = info->n_vocab;
+    g->ctx = job->opts->text_ctx ? job->opts->text_ctx : limit;
+    if (g->ctx > limit || g->ctx < 2)
+        return lethe_fail(err, LETHE_USAGE,
+                          "windows of %zu tokens for the perplexity: must be 2 to %zu, the context",
+                          g->ctx, limit);
+    g->most = 1;
+    if (job->ablation) {
+        size_t rows = LOGITS_ROOM / row;
+        if (rows < g->ctx) {
+            lethe_log(job->env, LETHE_LOG_WARN,
+                      "text: windows of %zu tokens instead of %zu, to hold the logits of one in "
+                      "%zu MiB",
+                      rows, g->ctx, LOGITS_ROOM >> 20);
+            g->ctx = rows;
+        }
+        g->most = rows / g->ctx;
+    }
+    size_t n_seq = lethe_lm_n_seq(job->lm);
+    if (g->most > n_seq || !job->ablation) g->most = n_seq;
+    LETHE_TRY(lethe_zalloc(&g->window, g->most, sizeof *g->window, "windows of text", err));
+    LETHE_TRY(lethe_zalloc(&g->seq, g->most, sizeof *g->seq, "windows of text", err));
+    if (job->ablation)
+        LETHE_TRY(lethe_alloc(&g->base, g->most * g->ctx, row,
+                              "logits of a window (a smaller "
+                              "--ctx-len needs less)",
+                              err));
+    return LETHE_OK;
+}
+
+/* Logits at position pos predict token pos + 1. */
+static lethe_status on_logits(void *user, size_t seq, size_t pos, const float *logits,
+                              lethe_err *err) {
+    group *g = user;
+    (void)err;
+    size_t v = g->n_vocab;
+    int32_t token = g->window[seq].id[pos + 1];
+    double z = log_normaliser(logits, v);
+    g->nll[g->side] += z - (double)logits[token];
+    float *base = g->base ? g->base + (seq * g->ctx + pos) * v : NULL;
+    if (g->side == LETHE_BASELINE) {
+        g->tokens++;
+        if (base) memcpy(base, logits, v * sizeof *base);
+    } else {
+        g->kl += kl_given(base, log_normaliser(base, v), logits, z, v);
+        g->same_top += argmax(base, v) == argmax(logits, v);
+    }
+    return LETHE_OK;
+}
+
+static lethe_status group_read(group *g, cutter *c, uint64_t left, lethe_err *err) {
+    for (g->n = 0; g->n < g->most && left; g->n++) {
+        lethe_tokens *w = &g->window[g->n];
+        LETHE_TRY(cutter_next(c, left, w, err));
+        if (!w->n) break;
+        g->seq[g->n] = (lethe_seq){w->id, w->n - 1};
+        left -= w->n - 1;
+    }
+    return LETHE_OK;
+}
+
+static lethe_status group_run(const lethe_eval_job *job, group *g, lethe_err *err) {
+    int sides = job->ablation ? LETHE_SIDES : 1;
+    for (int s = 0; s < sides; s++) {
+        g->side = (lethe_eval_side)s;
+        LETHE_TRY(lethe_eval_switch(job, g->side, err));
+        LETHE_TRY(lethe_lm_forward(job->lm, g->seq, g->n, NULL, on_logits, g, err));
+    }
+    return LETHE_OK;
+}
+
+/* ---- the whole text -------------------------------------------------------------------------- */
+
+static lethe_status run(const lethe_eval_job *job, group *g, cutter *c, lethe_err *err) {
+    uint64_t limit = job->opts->text_tokens ? job->opts->text_tokens : UINT64_MAX;
+    uint64_t windows = 0;
+    for (;;) {
+        LETHE_TRY(lethe_eval_stop(err));
+        LETHE_TRY(group_read(g, c, limit - g->tokens, err));
+        if (!g->n) break;
+        LETHE_TRY(group_run(job, g, err));
+        windows += g->n;
+        char detail[64];
+        snprintf(detail, sizeof detail, "perplexity %.3f",
+                 exp(g->nll[LETHE_BASELINE] / (double)g->tokens));
+        lethe_report_progress(job->env, &(lethe_progress){.stage = "perplexity",
+                                                          .done = (double)g->tokens,
+                                                          .total = (double)job->opts->text_tokens,
+                                                          .unit = "tokens",
+                                                          .detail = detail});
+    }
+    lethe_report_progress(job->env, &(lethe_progress){.stage = "perplexity",
+                                                      .done = (double)g->tokens,
+                                                      .total = (double)g->tokens,
+                                                      .unit = "tokens",
+                                                      .detail = "",
+                                                      .finished = true});
+    if (!g->tokens)
+        return lethe_fail(err, LETHE_FORMAT, "%s: no text in it to measure perplexity on",
+                          lethe_corpus_name(c->corpus));
+    double n = (double)g->tokens;
+    lethe_eval_text *t = &job->result->text;
+    *t = (lethe_eval_text){.tokens = g->tokens, .windows = windows, .ctx = g->ctx};
+    t->perplexity[LETHE_BASELINE] = exp(g->nll[LETHE_BASELINE] / n);
+    if (job->ablation) {
+        t->perplexity[LETHE_ABLATED] = exp(g->nll[LETHE_ABLATED] / n);
+        t->kl = g->kl / n;
+        t->top1_agreement = (double)g->same_top / n;
+    }
+    return LETHE_OK;
+}
+
+lethe_status lethe_eval_run_text(const lethe_eval_job *job, lethe_corpus *text, lethe_err *err) {
+    const lethe_lm_info *info = lethe_lm_get_info(job->lm);
+    group g = {0};
+    cutter c = {.lm = job->lm, .corpus = text, .bos = info->add_bos ? info->bos : -1, .last = -1};
+    lethe_corpus_rewind(text);
+    lethe_status st = group_make(job, &g, err);
+    c.ctx = g.ctx;
+    if (st == LETHE_OK) st = run(job, &g, &c, err);
+    group_free(&g);
+    cutter_free(&c);
+    return st;
+}
