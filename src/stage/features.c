@@ -84,6 +84,7 @@ lethe_feature_opts lethe_feature_defaults(void) {
                                 .ratio_smoothing = 16,
                                 .activation_eps = 1e-4,
                                 .near_weight = 3,
+                                .near_in_retain = true,
                                 .equalise = false,
                                 .sort_by = LETHE_SORT_SCORE,
                                 .num_features = 100};
@@ -126,7 +127,7 @@ static lethe_status check_opts(const lethe_feature_opts *o, lethe_err *err) {
  * that matter and never fire that often. */
 static void resolve_opts(lethe_feature_opts *o, uint64_t forget_tokens) {
     if (o->min_forget_fires == 0)
-        o->min_forget_fires = fmin(64, fmax(8, floor((double)forget_tokens / 4000)));
+        o->min_forget_fires = fmin(64, fmax(8, floor((double)forget_tokens / 10000)));
     if (o->ratio_smoothing == 0) o->ratio_smoothing = fmax(1, o->min_forget_fires / 4);
 }
 
@@ -145,15 +146,13 @@ static lethe_feature feature_of(const lethe_feature_set *s, size_t i,
     lethe_feature f = {.index = (int32_t)i};
     f.forget = stats_of(forget, i);
     f.retain = stats_of(retain, i);
-    double n_retain = (double)f.retain.fires;
-    if (near) {
-        f.near = stats_of(near, i);
+    if (near) f.near = stats_of(near, i);
+    if (near && s->opts.near_in_retain) {
         f.retain.fires += f.near.fires;
-        double tokens = (double)s->retain_tokens;
-        n_retain = (double)f.retain.fires;
-        f.retain.freq = n_retain / tokens;
-        f.retain.mean = (retain->sum[i] + near->sum[i]) / (n_retain + 1e-8);
+        f.retain.freq = (double)f.retain.fires / (double)s->retain_tokens;
+        f.retain.mean = (retain->sum[i] + near->sum[i]) / ((double)f.retain.fires + 1e-8);
     }
+    double n_retain = (double)f.retain.fires;
     if (s->opts.equalise) n_retain *= (double)s->forget_tokens / (double)s->retain_tokens;
     double smooth = s->opts.ratio_smoothing;
     f.ratio = ((double)f.forget.fires + smooth) / (n_retain + smooth);
@@ -239,7 +238,8 @@ lethe_status lethe_features_select(lethe_feature_set *out, const lethe_feature_c
     lethe_feature_set s = {.opts = *opts,
                            .m = forget->m,
                            .forget_tokens = forget->tokens,
-                           .retain_tokens = retain->tokens + (near ? near->tokens : 0),
+                           .retain_tokens =
+                               retain->tokens + (near && opts->near_in_retain ? near->tokens : 0),
                            .near_tokens = near ? near->tokens : 0,
                            .has_near = near != NULL,
                            .sae = {.layer = -1, .hook = -1}};
@@ -285,7 +285,8 @@ void lethe_feature_set_table(const lethe_feature_set *s, size_t rows, lethe_strb
     lethe_strbuf_addf(out, "tokens: forget %llu, retain %llu", (unsigned long long)s->forget_tokens,
                       (unsigned long long)s->retain_tokens);
     if (s->has_near)
-        lethe_strbuf_addf(out, " (near %llu of them)", (unsigned long long)s->near_tokens);
+        lethe_strbuf_addf(out, s->opts.near_in_retain ? " (near %llu of them)" : ", near %llu",
+                          (unsigned long long)s->near_tokens);
     lethe_strbuf_addf(out,
                       "\nlatents: %zu; failing min-freq %llu, min-forget-fires %llu, "
                       "max-retain-freq %llu, max-freq %llu, min-ratio %llu",

@@ -11,8 +11,8 @@
  *     score  = diff * log1p(ratio) * log1p(act)
  *
  * "near" texts are those that resemble the forget text and must be kept (other fantasy, when Harry
- * Potter is to go). Where given they count as retain text everywhere, and once more, weighed, in
- * diff. Without them near_weight plays no part, and everything is the reference experiment's.
+ * Potter is to go). Where given they are weighed in diff, and count as retain text everywhere else
+ * unless near_in_retain is off. Without them everything is the reference experiment's.
  */
 #ifndef LETHE_STAGE_FEATURES_H
 #define LETHE_STAGE_FEATURES_H
@@ -59,13 +59,14 @@ bool lethe_sort_by_from_name(const char *name, lethe_sort_by *out); /* "act_rati
 /* A latent is kept when every one of these holds; the defaults are the reference experiment's. */
 typedef struct lethe_feature_opts {
     double min_freq;         /* f_forget > 0.001 */
-    double min_forget_fires; /* n_forget >= 64; 0: scaled, tokens / 4000 within 8 .. 64 */
+    double min_forget_fires; /* n_forget >= 64; 0: scaled, tokens / 10,000 within 8 .. 64 */
     double max_retain_freq;  /* f_retain < 0.005 */
     double max_freq;         /* f_forget < 0.2 */
     double min_ratio;        /* ratio > 2 */
     double ratio_smoothing;  /* s = 16; 0: scaled, a quarter of min_forget_fires as resolved */
     double activation_eps;   /* eps = 1e-4; > 0 */
     double near_weight;      /* 3; with near texts diff > 0 must hold, too */
+    bool near_in_retain;     /* f_retain, n_retain, mean_retain include the near texts; true */
     bool equalise;           /* n_retain in ratio scaled to as many tokens as forget has; false */
     lethe_sort_by sort_by;   /* score */
     size_t num_features;     /* 100; fewer when fewer are kept */
@@ -80,7 +81,7 @@ typedef struct lethe_corpus_stats {
 
 typedef struct lethe_feature {
     int32_t index;
-    lethe_corpus_stats forget, retain, near; /* retain includes near */
+    lethe_corpus_stats forget, retain, near; /* retain includes near if near_in_retain */
     double ratio, act_ratio, diff, score;
 } lethe_feature;
 
@@ -92,7 +93,7 @@ typedef struct lethe_feature_removed {
 typedef struct lethe_feature_set {
     lethe_feature_opts opts;                            /* as resolved */
     size_t m;                                           /* latents of the SAE */
-    uint64_t forget_tokens, retain_tokens, near_tokens; /* retain includes near */
+    uint64_t forget_tokens, retain_tokens, near_tokens; /* as above */
     bool has_near;
     lethe_feature_removed removed;
     size_t passed;       /* latents that no threshold removed */

@@ -139,6 +139,7 @@ lethe_status lethe_feature_set_save(const lethe_feature_set *s, const char *path
 
     for (size_t i = 0; i < COUNT(threshold_fields); i++)
         put_real(thresholds, &threshold_fields[i], &s->opts, &ok);
+    lethe_json_put(thresholds, "near_in_retain", json_boolean(s->opts.near_in_retain), &ok);
     lethe_json_put(thresholds, "equalise", json_boolean(s->opts.equalise), &ok);
     lethe_json_put(thresholds, "sort_by", json_string(lethe_sort_by_name(s->opts.sort_by)), &ok);
     lethe_json_put(thresholds, "num_features", json_integer((json_int_t)s->opts.num_features), &ok);
@@ -214,7 +215,9 @@ static lethe_status read_thresholds(const lethe_json_ref *top, lethe_feature_opt
     LETHE_TRY(get_section(top, "thresholds", &o, err));
     for (size_t i = 0; i < COUNT(threshold_fields); i++)
         LETHE_TRY(get_real(&o, &threshold_fields[i], opts, err));
-    lethe_json_ref r = lethe_json_key(&o, "equalise");
+    lethe_json_ref r = lethe_json_key(&o, "near_in_retain");
+    LETHE_TRY(lethe_json_want_bool(&r, &opts->near_in_retain, err));
+    r = lethe_json_key(&o, "equalise");
     LETHE_TRY(lethe_json_want_bool(&r, &opts->equalise, err));
     r = lethe_json_key(&o, "sort_by");
     const char *by;

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "format/jsonio.h"
 #include "stage/textmetrics.h"
 
@@ -94,12 +95,26 @@ static void bad_bytes(void **state) {
     assert_true(fabs(got - 1.0 / 3) < 1e-15);
 }
 
+static void no_memory(void **state) {
+    (void)state;
+    lethe_status st = LETHE_NOMEM;
+    lethe_text_quality q;
+    const char *text = "one two three one two three one two three one two three";
+    size_t k = 0;
+    for (; st == LETHE_NOMEM && k < 100; k++) {
+        lethe_mem_fail_after(k);
+        st = lethe_text_judge(text, strlen(text), &q, &err);
+        lethe_mem_fail_after(SIZE_MAX);
+    }
+    assert_ok(st, &err);
+    assert_int_equal(k, 7); /* code points, words, numbers, and a sort for each metric */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reference),
-        cmocka_unit_test(overlaps_do_not_count),
-        cmocka_unit_test(code_points),
-        cmocka_unit_test(bad_bytes),
+        cmocka_unit_test(reference),   cmocka_unit_test(overlaps_do_not_count),
+        cmocka_unit_test(code_points), cmocka_unit_test(bad_bytes),
+        cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

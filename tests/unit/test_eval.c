@@ -495,6 +495,35 @@ static void stops_when_asked(void **state) {
     lethe_corpus_close(&c);
 }
 
+/* The k-th allocation fails, for rising k (not all: a run has thousands of alike ones): NOMEM, and
+ * nothing left behind, which the sanitizer build sees to. */
+static void no_memory(void **state) {
+    (void)state;
+    lethe_probes p = probes();
+    lethe_prompts q = prompts();
+    lethe_corpus *c = corpus("text.txt", "A queen lived in the tower.");
+    lethe_eval_opts o = options();
+    o.sampling.max_tokens = 2;
+    lethe_eval_inputs in = {.probes = &p, .prompts = &q, .text = c};
+    assert_ok(lethe_ablation_set_scale(ablation, -3, &err), &err);
+    lethe_status st = LETHE_NOMEM;
+    for (size_t k = 0; st == LETHE_NOMEM; k += 1 + k / 6) {
+        lethe_eval_result r = {0};
+        lethe_mem_fail_after(k);
+        st = lethe_eval_run(lm, ablation, LAYER, LETHE_HOOK_POST, &in, &o, NULL, &r, &err);
+        lethe_mem_fail_after(SIZE_MAX);
+        if (st == LETHE_OK)
+            lethe_eval_result_free(&r);
+        else
+            assert_int_equal(st, LETHE_NOMEM);
+        assert_true(k < 100000);
+    }
+    assert_ok(st, &err);
+    lethe_probes_free(&p);
+    lethe_prompts_free(&q);
+    lethe_corpus_close(&c);
+}
+
 static void bad_windows(void **state) {
     (void)state;
     lethe_corpus *c = corpus("text.txt", text), *empty = corpus("none.txt", "");
@@ -543,6 +572,7 @@ int main(void) {
         cmocka_unit_test(json_keys),
         cmocka_unit_test(baseline_alone),
         cmocka_unit_test(stops_when_asked),
+        cmocka_unit_test(no_memory),
         cmocka_unit_test(bad_windows),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

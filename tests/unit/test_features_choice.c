@@ -92,6 +92,14 @@ static void near_texts(void **state) {
     assert_ok(lethe_features_select(&s, &f, &r, &n, &o, &err), &err);
     assert_true(fabs(s.item[0].ratio - 516.0 / 86) < 1e-12);
     lethe_feature_set_free(&s);
+    o.near_in_retain = false; /* near texts weigh in diff alone; 10 fires in 20,000 are 5 */
+    assert_ok(lethe_features_select(&s, &f, &r, &n, &o, &err), &err);
+    assert_int_equal(s.retain_tokens, 20000);
+    assert_int_equal(s.item[0].index, 1);
+    assert_true(fabs(s.item[0].diff - (0.05 - 0.0005 - 0.02)) < 1e-15);
+    assert_true(fabs(s.item[0].ratio - 516.0 / 21) < 1e-12);
+    assert_true(fabs(s.item[0].retain.mean - 0.5) < 1e-9);
+    lethe_feature_set_free(&s);
     lethe_feature_counts_free(&f);
     lethe_feature_counts_free(&r);
     lethe_feature_counts_free(&n);
@@ -102,7 +110,7 @@ static void scaled_options(void **state) {
     static const struct {
         uint64_t tokens;
         double fires, smoothing;
-    } want[] = {{10000, 8, 2}, {48000, 12, 3}, {1000000, 64, 16}};
+    } want[] = {{10000, 8, 2}, {120000, 12, 3}, {1000000, 64, 16}};
     for (size_t i = 0; i < 3; i++) {
         lethe_feature_counts f = counts(want[i].tokens, forget_fires, 2),
                              r = counts(want[i].tokens, retain_fires, 1);

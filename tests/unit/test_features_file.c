@@ -74,6 +74,7 @@ static void round_trip(void **state) {
                 a->min_ratio == b->min_ratio && a->ratio_smoothing == b->ratio_smoothing &&
                 a->activation_eps == b->activation_eps && a->near_weight == b->near_weight);
     assert_true(a->equalise);
+    assert_true(a->near_in_retain);
     assert_int_equal(a->sort_by, LETHE_SORT_ACT_RATIO);
     assert_int_equal(a->num_features, 3);
     assert_memory_equal(&s.removed, &original.removed, sizeof s.removed);
@@ -144,7 +145,7 @@ static void every_key(void **state) {
         }
         json_decref(list);
     }
-    assert_int_equal(keys, 6 + 6 + 11 + 3 + 6 + 14);
+    assert_int_equal(keys, 6 + 6 + 12 + 3 + 6 + 14);
 }
 
 static void out_of_range(void **state) {
@@ -191,6 +192,21 @@ static void twice(void **state) {
     json_decref(j);
 }
 
+static void no_memory(void **state) {
+    (void)state;
+    lethe_status st = LETHE_NOMEM;
+    size_t k = 0;
+    for (; st == LETHE_NOMEM && k < 100; k++) {
+        lethe_feature_set s = {0};
+        lethe_mem_fail_after(k);
+        st = lethe_feature_set_load(&s, good, &err);
+        lethe_mem_fail_after(SIZE_MAX);
+        lethe_feature_set_free(&s);
+    }
+    assert_ok(st, &err);
+    assert_true(k > 3);
+}
+
 static void table(void **state) {
     (void)state;
     lethe_strbuf b = {0};
@@ -208,7 +224,7 @@ int main(void) {
     assert_ok(lethe_feature_set_save(&original, good, &err), &err);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip), cmocka_unit_test(every_key), cmocka_unit_test(out_of_range),
-        cmocka_unit_test(twice),      cmocka_unit_test(table),
+        cmocka_unit_test(twice),      cmocka_unit_test(table),     cmocka_unit_test(no_memory),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     lethe_feature_set_free(&original);
