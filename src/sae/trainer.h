@@ -75,6 +75,9 @@ void lethe_trainer_close(lethe_trainer **t);
 const lethe_sae *lethe_trainer_sae(const lethe_trainer *t); /* borrowed, changes with each step */
 uint64_t lethe_trainer_steps(const lethe_trainer *t);       /* steps taken, skipped ones included */
 
+/* Latents that are dead now: idle for more than recipe.dead_after. */
+size_t lethe_trainer_dead(const lethe_trainer *t);
+
 /* Sets b_dec from a sample x [n, d] as the recipe says; before the first step. */
 lethe_status lethe_trainer_init_b_dec(lethe_trainer *t, const float *x, size_t n, lethe_err *err);
 

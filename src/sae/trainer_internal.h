@@ -78,7 +78,6 @@ void lethe_recipe_text(const lethe_recipe *r, lethe_strbuf *out);
 
 /* Idle for more than recipe.dead_after. */
 bool lethe_latent_dead(const lethe_trainer *t, size_t j);
-size_t lethe_trainer_dead(const lethe_trainer *t);
 
 /* ---- parts of a step ------------------------------------------------------------------------ */
 

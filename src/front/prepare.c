@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#include "front/prepare.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+#include "format/jsonio.h"
+
+/* runs/NAME: "demo" for the embedded default, else the model file's name without its ending. */
+static lethe_status default_out(lethe_invocation *in, lethe_err *err) {
+    char out[512] = "runs/demo";
+    const char *model = in->config.model;
+    if (model) {
+        const char *slash = strrchr(model, '/'), *name = slash ? slash + 1 : model;
+        size_t n = strlen(name);
+        if (n > 5 && !strcmp(name + n - 5, ".gguf")) n -= 5;
+        snprintf(out, sizeof out, "runs/%.*s", (int)(n > 200 ? 200 : n), name);
+    }
+    return lethe_config_set(&in->config, lethe_setting_find("out"), out, true, err);
+}
+
+static lethe_status from_run(lethe_invocation *in, const char *path, lethe_err *err) {
+    json_t *record;
+    LETHE_TRY(lethe_json_load(&record, path, err));
+    json_t *config = json_object_get(record, "config");
+    lethe_status st =
+        config ? lethe_config_from_json(&in->config, config, NULL, path, in->set, err) : LETHE_OK;
+    json_decref(record);
+    return st;
+}
+
+static lethe_status from_demo(lethe_invocation *in, lethe_err *err) {
+    char *dir;
+    LETHE_TRY(lethe_share_dir(&dir, err));
+    char *path = lethe_path_join(dir, "data/demo/config.json");
+    lethe_status st = path ? lethe_config_load(&in->config, path, in->set, err)
+                           : lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    lethe_free(path);
+    lethe_free(dir);
+    return st;
+}
+
+static lethe_status absolute_one(char **at, lethe_err *err) {
+    char *real = *at ? realpath(*at, NULL) : NULL;
+    if (!real) return LETHE_OK; /* not there: whoever opens it says so */
+    char *copy = lethe_strdup(real);
+    free(real);
+    if (!copy) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    lethe_free(*at);
+    *at = copy;
+    return LETHE_OK;
+}
+
+static lethe_status absolute(lethe_config *c, lethe_err *err) {
+    for (size_t i = 0; i < lethe_settings_count; i++) {
+        const lethe_setting *s = &lethe_settings[i];
+        char *at = (char *)c + s->offset;
+        if (s->kind == LETHE_KIND_PATH) LETHE_TRY(absolute_one((char **)(void *)at, err));
+        if (s->kind != LETHE_KIND_PATHS) continue;
+        lethe_list *l = (lethe_list *)(void *)at;
+        for (size_t j = 0; j < l->n; j++) LETHE_TRY(absolute_one(&l->item[j], err));
+    }
+    return LETHE_OK;
+}
+
+lethe_status lethe_prepare_run(lethe_invocation *in, lethe_err *err) {
+    lethe_config *c = &in->config;
+    if (c->config) LETHE_TRY(lethe_config_load(c, c->config, in->set, err));
+    if (!c->out) LETHE_TRY(default_out(in, err));
+    char *path = lethe_path_join(c->out, "run.json");
+    if (!path) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    bool there = lethe_path_exists(path);
+    lethe_status st = there && !c->config ? from_run(in, path, err) : LETHE_OK;
+    lethe_free(path);
+    LETHE_TRY(st);
+    if (!c->model) LETHE_TRY(from_demo(in, err));
+    return absolute(c, err);
+}
+
+lethe_status lethe_prepare_pipeline(lethe_invocation *in, lethe_pipeline *p, lethe_err *err) {
+    LETHE_TRY(lethe_prepare_run(in, err));
+    return lethe_pipeline_open(p, &in->config, LETHE_VERSION, in->env, err);
+}
+
+lethe_status lethe_print_json(json_t *object, lethe_err *err) {
+    int bad =
+        !object || json_dumpf(object, stdout, JSON_INDENT(1) | JSON_SORT_KEYS) || putchar('\n') < 0;
+    json_decref(object);
+    return bad ? lethe_fail(err, LETHE_IO, "writing the result failed") : LETHE_OK;
+}
+
+json_t *lethe_train_figures(const lethe_train_result *r, size_t m) {
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:o, s:o}", "steps", (json_int_t)r->steps,
+                     "skipped_steps", (json_int_t)r->skipped, "tokens", (json_int_t)r->tokens,
+                     "loss", lethe_json_real(r->recon_loss), "fvu", lethe_json_real(r->fvu), "l0",
+                     lethe_json_real(r->l0), "dead", (json_int_t)r->dead, "dead_share",
+                     lethe_json_real(m ? (double)r->dead / (double)m : 0), "seconds",
+                     lethe_json_real(r->seconds));
+}
+
+void lethe_print_training(const lethe_pipeline *p, const lethe_train_result *r,
+                          const lethe_stage_info *info) {
+    lethe_strbuf table = {0};
+    lethe_corpus_table(info->size, (size_t)p->config->ctx_len, &table);
+    printf(
+        "%s%sSAE of layer %lld (%s): FVU %.4f, L0 %.1f, %zu dead latents, %llu steps, %.1f s%s\n",
+        lethe_strbuf_str(&table), table.len ? "\n" : "", (long long)p->config->layer,
+        p->config->hook, r->fvu, r->l0, r->dead, (unsigned long long)r->steps, r->seconds,
+        info->reused ? " (done before)" : "");
+    if (r->skipped)
+        printf("%llu steps were skipped, their loss was not finite\n",
+               (unsigned long long)r->skipped);
+    lethe_strbuf_free(&table);
+}

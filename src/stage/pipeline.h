@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The stages of a removal, each reading what the last one wrote into the run directory:
+ *
+ *     text, model -> harvest -> train -> sae.safetensors
+ *     text, model, SAE       -> features -> features.json
+ *     model, SAE, features   -> eval     -> eval.json
+ *
+ * run.json records configuration, versions and fingerprints. A stage's key is the fingerprint of
+ * all that its result depends on; a stage whose result is there with the same key is not done
+ * again.
+ */
+#ifndef LETHE_STAGE_PIPELINE_H
+#define LETHE_STAGE_PIPELINE_H
+
+#include "base/hash.h"
+#include "stage/config.h"
+#include "stage/eval.h"
+#include "stage/features.h"
+#include "stage/train.h"
+#include "stage/windows.h"
+
+typedef struct lethe_pipeline {
+    lethe_config *config; /* borrowed; settings left open (layer -1, ctx-len 0) are resolved here */
+    const lethe_env *env;
+    char *dir;      /* the run directory */
+    json_t *record; /* run.json */
+    lethe_lm *lm;
+    lethe_hook hook;
+    lethe_corpus *corpus[LETHE_ROLES];
+    char corpus_hash[LETHE_ROLES][LETHE_HASH_HEX];
+    bool resume_if_possible; /* train: go on from a checkpoint that fits, start again otherwise */
+} lethe_pipeline;
+
+/* Opens run directory and model. Fails: USAGE (settings that make no sense), FORMAT, NOTFOUND, IO.
+ */
+lethe_status lethe_pipeline_open(lethe_pipeline *p, lethe_config *config, const char *version,
+                                 const lethe_env *env, lethe_err *err);
+void lethe_pipeline_close(lethe_pipeline *p);
+
+/* Path of a file of the run; owned. */
+lethe_status lethe_pipeline_path(const lethe_pipeline *p, const char *name, char **out,
+                                 lethe_err *err);
+
+typedef struct lethe_stage_info {
+    bool reused;                         /* the result was there already */
+    lethe_corpus_size size[LETHE_ROLES]; /* of what was counted; unknown when reused */
+    double seconds;
+} lethe_stage_info;
+
+/* Every stage: result as of now, also when reused. */
+lethe_status lethe_pipeline_train(lethe_pipeline *p, lethe_train_result *result,
+                                  lethe_sae_meta *meta, lethe_stage_info *info, lethe_err *err);
+lethe_status lethe_pipeline_features(lethe_pipeline *p, lethe_feature_set *result,
+                                     lethe_stage_info *info, lethe_err *err);
+lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, lethe_err *err);
+
+/* Settings as options of the parts. */
+lethe_status lethe_pipeline_recipe(const lethe_config *c, lethe_recipe *out, lethe_err *err);
+lethe_status lethe_pipeline_train_opts(const lethe_config *c, lethe_train_opts *out,
+                                       lethe_err *err);
+lethe_status lethe_pipeline_feature_opts(const lethe_config *c, lethe_feature_opts *out,
+                                         lethe_err *err);
+lethe_status lethe_pipeline_hook(const lethe_config *c, lethe_hook *out, lethe_err *err);
+
+/* "forget  documents  tokens  share" for the given roles. */
+void lethe_corpus_table(const lethe_corpus_size size[], size_t ctx_len, lethe_strbuf *out);
+
+#endif

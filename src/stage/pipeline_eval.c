@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Evaluation of a run: its SAE and chosen features against the model as it is.
+ */
+#include <string.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+#include "format/jsonio.h"
+#include "stage/pipeline_run.h"
+
+typedef struct material {
+    lethe_sae sae;
+    lethe_feature_set features;
+    int32_t *index;
+    lethe_ablation *ablation;
+    lethe_probes probes;
+    lethe_prompts prompts;
+    lethe_corpus *text;
+} material;
+
+static void material_close(material *m) {
+    lethe_ablation_close(&m->ablation);
+    lethe_sae_free(&m->sae);
+    lethe_feature_set_free(&m->features);
+    lethe_free(m->index);
+    lethe_probes_free(&m->probes);
+    lethe_prompts_free(&m->prompts);
+    lethe_corpus_close(&m->text);
+}
+
+static lethe_status load_features(const lethe_pipeline *p, material *m, const char *sae_hash,
+                                  lethe_err *err) {
+    char *path = NULL;
+    if (p->config->features)
+        path = lethe_strdup(p->config->features);
+    else
+        LETHE_TRY(lethe_pipeline_path(p, "features.json", &path, err));
+    if (!path) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    lethe_status st;
+    if (!lethe_path_exists(path))
+        st = lethe_fail(err, LETHE_NOTFOUND,
+                        "%s: no features are chosen yet (choose them with: lethe "
+                        "features --out %s)",
+                        path, p->dir);
+    else
+        st = lethe_feature_set_load(&m->features, path, err);
+    if (!st && m->features.m != m->sae.m)
+        st = lethe_fail(err, LETHE_MISMATCH,
+                        "%s: features of an SAE with %zu latents, this one has %zu "
+                        "(choose again with: lethe features)",
+                        path, m->features.m, m->sae.m);
+    if (!st && m->features.sae_hash[0] && strcmp(m->features.sae_hash, sae_hash))
+        st = lethe_fail(err, LETHE_MISMATCH,
+                        "%s: these features were chosen for another SAE (choose "
+                        "again with: lethe features)",
+                        path);
+    lethe_free(path);
+    return st;
+}
+
+static lethe_status load_questions(const lethe_pipeline *p, material *m, lethe_err *err) {
+    const lethe_config *c = p->config;
+    if (!c->probes && !c->prompts && !c->perplexity)
+        return lethe_fail(err, LETHE_USAGE,
+                          "nothing to evaluate: pass --probes FILE, --prompts FILE or "
+                          "--perplexity FILE");
+    if (c->probes) LETHE_TRY(lethe_probes_load(&m->probes, c->probes, err));
+    if (c->prompts) LETHE_TRY(lethe_prompts_load(&m->prompts, c->prompts, err));
+    if (!c->perplexity) return LETHE_OK;
+    const char *path = c->perplexity;
+    return lethe_corpus_open(&m->text, &path, 1, err);
+}
+
+static lethe_status eval_opts(const lethe_config *c, lethe_eval_opts *o, lethe_err *err) {
+    *o = lethe_eval_defaults();
+    if (c->temperature < 0 || c->top_p <= 0 || c->top_p > 1 || c->top_k < 0 ||
+        c->repeat_penalty <= 0 || c->max_new_tokens < 1 || c->no_repeat_ngram < 0 ||
+        c->eval_tokens < 0)
+        return lethe_fail(err, LETHE_USAGE,
+                          "sampling: want --temperature >= 0, 0 < --top-p <= 1, --top-k >= 0, "
+                          "--repeat-penalty > 0, --max-new-tokens >= 1, --no-repeat-ngram >= 0, "
+                          "--eval-tokens >= 0");
+    o->sampling = (lethe_sampling){.temperature = c->temperature,
+                                   .top_p = c->top_p,
+                                   .top_k = (int)c->top_k,
+                                   .repeat_penalty = c->repeat_penalty,
+                                   .frequency_penalty = c->frequency_penalty,
+                                   .no_repeat_ngram = (int)c->no_repeat_ngram,
+                                   .seed = (uint64_t)c->seed,
+                                   .max_tokens = (size_t)c->max_new_tokens};
+    o->reference_tokens = c->recipe && !strcmp(c->recipe, "reference");
+    o->text_tokens = (uint64_t)c->eval_tokens;
+    o->special_too = c->special_too;
+    return LETHE_OK;
+}
+
+lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, lethe_err *err) {
+    material m = {0};
+    lethe_sae_meta meta;
+    lethe_eval_opts o;
+    char sae_hash[LETHE_HASH_HEX], *path = NULL;
+    LETHE_TRY(eval_opts(p->config, &o, err));
+    LETHE_TRY(lethe_run_sae(p, &m.sae, &meta, sae_hash, err));
+    lethe_status st = load_features(p, &m, sae_hash, err);
+    if (!st) st = load_questions(p, &m, err);
+    if (!st) st = lethe_feature_set_indices(&m.features, &m.index, err);
+    if (!st)
+        st = lethe_ablation_open(&m.ablation, &m.sae, m.index, m.features.n, p->config->scale, err);
+    if (!st) {
+        lethe_eval_inputs in = {p->config->probes ? &m.probes : NULL,
+                                p->config->prompts ? &m.prompts : NULL, m.text};
+        st = lethe_eval_run(p->lm, m.ablation, (int)p->config->layer, p->hook, &in, &o, p->env,
+                            result, err);
+    }
+    if (!st) st = lethe_pipeline_path(p, "eval.json", &path, err);
+    json_t *config = st ? NULL : lethe_config_to_json(p->config);
+    if (!st) st = lethe_eval_save(result, config, path, err);
+    /* Always done when asked for, so its key is only a label: what it was done with. */
+    if (!st)
+        st = lethe_run_record(p, "eval", sae_hash, json_pack("{s:f}", "seconds", result->seconds),
+                              err);
+    json_decref(config);
+    lethe_free(path);
+    material_close(&m);
+    return st;
+}

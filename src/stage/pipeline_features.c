@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Feature statistics over the corpora, in one pass each, and the choice. Rows come from the store
+ * of the training if it holds these corpora, else from the model.
+ */
+#include <string.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+#include "format/jsonio.h"
+#include "stage/pipeline_run.h"
+
+#define BATCH 2048u
+
+lethe_status lethe_pipeline_feature_opts(const lethe_config *c, lethe_feature_opts *out,
+                                         lethe_err *err) {
+    *out = lethe_feature_defaults();
+    if (!lethe_sort_by_from_name(c->sort_by, &out->sort_by))
+        return lethe_fail(err, LETHE_USAGE,
+                          "--sort-by: got \"%s\", want ratio, score, diff or act-ratio",
+                          c->sort_by);
+    if (c->num_features < 1)
+        return lethe_fail(err, LETHE_USAGE, "--num-features: got %lld, want at least 1",
+                          (long long)c->num_features);
+    out->num_features = (size_t)c->num_features;
+    out->min_freq = c->min_freq;
+    out->min_forget_fires = (double)c->min_forget_fires;
+    out->max_retain_freq = c->max_retain_freq;
+    out->max_freq = c->max_freq;
+    out->min_ratio = c->min_ratio;
+    out->ratio_smoothing = c->ratio_smoothing;
+    out->activation_eps = c->activation_eps;
+    out->near_weight = c->near_weight;
+    return LETHE_OK;
+}
+
+typedef struct tally {
+    const lethe_sae *sae;
+    lethe_feature_counts count[LETHE_ROLES];
+    lethe_codes codes;
+    bool *skip; /* [BATCH] */
+} tally;
+
+static lethe_status tally_open(tally *t, const lethe_sae *sae, lethe_err *err) {
+    t->sae = sae;
+    for (int r = 0; r < LETHE_ROLES; r++)
+        LETHE_TRY(lethe_feature_counts_alloc(&t->count[r], sae->m, err));
+    LETHE_TRY(lethe_codes_alloc(&t->codes, BATCH, sae->k, err));
+    return lethe_alloc(&t->skip, BATCH, sizeof *t->skip, "a batch of rows", err);
+}
+
+static void tally_close(tally *t) {
+    for (int r = 0; r < LETHE_ROLES; r++) lethe_feature_counts_free(&t->count[r]);
+    lethe_codes_free(&t->codes);
+    lethe_free(t->skip);
+}
+
+/* Encodes n <= BATCH rows and books each under its role. */
+static lethe_status tally_rows(tally *t, const float *x, const uint8_t *role, size_t n,
+                               lethe_err *err) {
+    t->codes.n = n;
+    LETHE_TRY(lethe_sae_encode(t->sae, x, n, &t->codes, err));
+    for (int r = 0; r < LETHE_ROLES; r++) {
+        bool any = false;
+        for (size_t i = 0; i < n; i++) any |= !(t->skip[i] = role[i] != r);
+        if (any) lethe_feature_counts_add(&t->count[r], &t->codes, t->skip);
+    }
+    return LETHE_OK;
+}
+
+static void show(const lethe_pipeline *p, double done, double total, bool finished) {
+    lethe_report_progress(p->env, &(lethe_progress){.stage = "features",
+                                                    .done = done,
+                                                    .total = total,
+                                                    .unit = "rows",
+                                                    .detail = "",
+                                                    .finished = finished});
+}
+
+static lethe_status from_store(lethe_pipeline *p, const lethe_store *store, tally *t,
+                               lethe_err *err) {
+    uint64_t rows = lethe_store_rows(store);
+    size_t d = t->sae->d;
+    float *x;
+    uint64_t row[BATCH];
+    uint8_t role[BATCH];
+    LETHE_TRY(lethe_alloc(&x, BATCH, d * sizeof *x, "a batch of rows", err));
+    lethe_status st = LETHE_OK;
+    for (uint64_t at = 0; at < rows && !st; at += BATCH) {
+        size_t n = rows - at < BATCH ? (size_t)(rows - at) : BATCH;
+        for (size_t i = 0; i < n; i++) row[i] = at + i;
+        lethe_store_read(store, row, n, x);
+        lethe_store_read_roles(store, at, n, role);
+        st = tally_rows(t, x, role, n, err);
+        show(p, (double)(at + n), (double)rows, at + n == rows);
+        if (!st && lethe_stop_requested())
+            st = lethe_fail(err, LETHE_STOPPED, "stopped while counting features");
+    }
+    lethe_free(x);
+    return st;
+}
+
+static lethe_status from_model(lethe_pipeline *p, tally *t, lethe_err *err) {
+    lethe_mix *mix = NULL;
+    lethe_harvester *h = NULL;
+    lethe_mix_opts mo = lethe_run_mix_opts(p);
+    lethe_harvest_opts ho = lethe_run_harvest_opts(p);
+    lethe_status st = lethe_mix_open(&mix, p->lm, p->corpus, &mo, p->env, err);
+    if (!st) st = lethe_harvester_open(&h, p->lm, lethe_mix_source(mix), &ho, err);
+    double total = st ? 0 : (double)(lethe_mix_total(mix) * mo.ctx_len), done = 0;
+    while (!st) {
+        lethe_harvest_rows b;
+        st = lethe_harvester_next(h, SIZE_MAX, &b, err);
+        if (st || !b.windows) break;
+        for (size_t at = 0; at < b.n && !st; at += BATCH) {
+            size_t n = b.n - at < BATCH ? b.n - at : BATCH;
+            st = tally_rows(t, b.x + at * t->sae->d, b.role + at, n, err);
+        }
+        done += (double)(b.windows * mo.ctx_len);
+        show(p, done, total, false);
+    }
+    if (!st) show(p, done, total, true);
+    lethe_harvester_close(&h);
+    lethe_mix_close(&mix);
+    return st;
+}
+
+/* The store of the training, if it holds just the rows that are wanted here; NULL otherwise. */
+static lethe_store *matching_store(const lethe_pipeline *p) {
+    char *dir = lethe_path_join(p->dir, "activations");
+    lethe_store *store = NULL;
+    if (dir && lethe_store_exists(dir)) {
+        json_t *want = lethe_run_rows_identity(p);
+        bool ok = want != NULL;
+        if (ok) lethe_json_put(want, "no_forget", json_false(), &ok);
+        lethe_err why = {0};
+        if (ok && lethe_store_open(&store, dir, want, &why))
+            lethe_log(p->env, LETHE_LOG_DEBUG, "not using the stored activations: %s", why.text);
+        json_decref(want);
+    }
+    lethe_free(dir);
+    return store;
+}
+
+static lethe_status count_features(lethe_pipeline *p, tally *t, lethe_err *err) {
+    lethe_store *store = matching_store(p);
+    lethe_status st = store ? from_store(p, store, t, err) : from_model(p, t, err);
+    lethe_store_close(&store);
+    return st;
+}
+
+/* retain stands for all that must be kept, the near texts included; see stage/features.h. */
+static lethe_status choose(const lethe_pipeline *p, tally *t, const lethe_feature_opts *o,
+                           lethe_feature_set *out, lethe_err *err) {
+    bool near = p->corpus[LETHE_NEAR] != NULL;
+    return lethe_features_select(out, &t->count[LETHE_FORGET], &t->count[LETHE_RETAIN],
+                                 near ? &t->count[LETHE_NEAR] : NULL, o, err);
+}
+
+static lethe_status features_key(const lethe_pipeline *p, const lethe_feature_opts *o, size_t k,
+                                 const char *sae_hash, char key[LETHE_HASH_HEX], lethe_err *err) {
+    json_t *all = json_pack(
+        "{s:s, s:I, s:o?, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I}", "sae", sae_hash, "k",
+        (json_int_t)k, "rows", lethe_run_rows_identity(p), "min_freq", o->min_freq,
+        "min_forget_fires", o->min_forget_fires, "max_retain_freq", o->max_retain_freq, "max_freq",
+        o->max_freq, "min_ratio", o->min_ratio, "ratio_smoothing", o->ratio_smoothing,
+        "activation_eps", o->activation_eps, "near_weight", o->near_weight, "sort_by",
+        (int)o->sort_by, "num_features", (json_int_t)o->num_features);
+    return lethe_run_key(all, key, err);
+}
+
+lethe_status lethe_pipeline_features(lethe_pipeline *p, lethe_feature_set *result,
+                                     lethe_stage_info *info, lethe_err *err) {
+    *info = (lethe_stage_info){0};
+    lethe_feature_opts o;
+    LETHE_TRY(lethe_pipeline_feature_opts(p->config, &o, err));
+    LETHE_TRY(lethe_run_corpora(p, true, err));
+    lethe_sae sae = {0};
+    lethe_sae_meta meta;
+    char sae_hash[LETHE_HASH_HEX], key[LETHE_HASH_HEX], *path = NULL;
+    LETHE_TRY(lethe_run_sae(p, &sae, &meta, sae_hash, err));
+    tally t = {0};
+    double start = lethe_seconds();
+    lethe_status st = features_key(p, &o, sae.k, sae_hash, key, err);
+    if (!st) st = lethe_pipeline_path(p, "features.json", &path, err);
+    if (!st && lethe_run_done(p, "features", key, "features.json")) {
+        info->reused = true;
+        st = lethe_feature_set_load(result, path, err);
+        goto done;
+    }
+    if (!st) st = tally_open(&t, &sae, err);
+    if (!st) st = count_features(p, &t, err);
+    if (!st) st = choose(p, &t, &o, result, err);
+    if (!st) {
+        result->sae = meta;
+        memcpy(result->sae_hash, sae_hash, sizeof result->sae_hash);
+        st = lethe_feature_set_save(result, path, err);
+    }
+    info->seconds = lethe_seconds() - start;
+    if (!st)
+        st = lethe_run_record(
+            p, "features", key,
+            json_pack("{s:I, s:f}", "features", (json_int_t)result->n, "seconds", info->seconds),
+            err);
+done:
+    tally_close(&t);
+    lethe_sae_free(&sae);
+    lethe_free(path);
+    return st;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+#include "stage/pipeline_run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+#include "format/jsonio.h"
+
+/* ---- run.json ------------------------------------------------------------------------------- */
+
+lethe_status lethe_pipeline_path(const lethe_pipeline *p, const char *name, char **out,
+                                 lethe_err *err) {
+    *out = lethe_path_join(p->dir, name);
+    return *out ? LETHE_OK : lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+}
+
+lethe_status lethe_run_key(json_t *object, char out[LETHE_HASH_HEX], lethe_err *err) {
+    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_decref(object);
+    if (!text) return lethe_fail(err, LETHE_NOMEM, "out of memory for a stage's key");
+    lethe_hash_bytes(text, strlen(text), out);
+    free(text);
+    return LETHE_OK;
+}
+
+static json_t *stage_of(const lethe_pipeline *p, const char *name) {
+    return json_object_get(json_object_get(p->record, "stages"), name);
+}
+
+bool lethe_run_done(const lethe_pipeline *p, const char *name, const char *key, const char *file) {
+    const char *have = json_string_value(json_object_get(stage_of(p, name), "key"));
+    if (p->config->fresh || !have || strcmp(have, key)) return false;
+    char *path = lethe_path_join(p->dir, file);
+    bool there = path && lethe_path_exists(path);
+    lethe_free(path);
+    return there;
+}
+
+const json_t *lethe_run_figures(const lethe_pipeline *p, const char *name) {
+    return json_object_get(stage_of(p, name), "figures");
+}
+
+static lethe_status write_record(lethe_pipeline *p, lethe_err *err) {
+    char *path;
+    LETHE_TRY(lethe_pipeline_path(p, "run.json", &path, err));
+    lethe_status st = lethe_json_save(p->record, path, err);
+    lethe_free(path);
+    return st;
+}
+
+lethe_status lethe_run_record(lethe_pipeline *p, const char *name, const char *key, json_t *figures,
+                              lethe_err *err) {
+    char when[32];
+    time_t now = time(NULL);
+    struct tm tm;
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    bool ok = true;
+    json_t *stage = json_object(), *stages = json_object_get(p->record, "stages");
+    lethe_json_put(stage, "key", json_string(key), &ok);
+    lethe_json_put(stage, "finished", json_string(when), &ok);
+    lethe_json_put(stage, "figures", figures, &ok);
+    lethe_json_put(stages, name, stage, &ok);
+    lethe_json_put(p->record, "config", lethe_config_to_json(p->config), &ok);
+    json_t *inputs = json_object();
+    for (int r = 0; r < LETHE_ROLES; r++)
+        if (p->corpus_hash[r][0])
+            lethe_json_put(inputs, lethe_role_name((lethe_role)r), json_string(p->corpus_hash[r]),
+                           &ok);
+    if (p->lm) {
+        const lethe_lm_info *i = lethe_lm_get_info(p->lm);
+        lethe_json_put(inputs, "model", json_string(i->hash), &ok);
+        lethe_json_put(inputs, "model_name", lethe_json_text(i->name, strlen(i->name)), &ok);
+    }
+    lethe_json_put(p->record, "inputs", inputs, &ok);
+    if (!ok) return lethe_fail(err, LETHE_NOMEM, "out of memory for run.json");
+    return write_record(p, err);
+}
+
+static lethe_status open_record(lethe_pipeline *p, const char *version, lethe_err *err) {
+    char *path;
+    LETHE_TRY(lethe_mkdirs(p->dir, err));
+    LETHE_TRY(lethe_pipeline_path(p, "run.json", &path, err));
+    lethe_status st = LETHE_OK;
+    if (lethe_path_exists(path)) {
+        st = lethe_json_load(&p->record, path, err);
+        const char *format = json_string_value(json_object_get(p->record, "format"));
+        if (!st && (!format || strcmp(format, "lethe-run-1") ||
+                    !json_is_object(json_object_get(p->record, "stages"))))
+            st = lethe_fail(err, LETHE_FORMAT, "%s: not the record of a run (use another --out)",
+                            path);
+    } else {
+        p->record = json_pack("{s:s, s:{}}", "format", "lethe-run-1", "stages");
+        if (!p->record) st = lethe_fail(err, LETHE_NOMEM, "out of memory for run.json");
+    }
+    lethe_free(path);
+    bool ok = !st;
+    if (ok) lethe_json_put(p->record, "lethe", json_string(version), &ok);
+    if (ok) lethe_json_put(p->record, "libllama", json_string(lethe_lm_library_version()), &ok);
+    return st;
+}
+
+/* ---- model ---------------------------------------------------------------------------------- */
+
+lethe_status lethe_pipeline_hook(const lethe_config *c, lethe_hook *out, lethe_err *err) {
+    if (!strcmp(c->hook, "post"))
+        *out = LETHE_HOOK_POST;
+    else if (!strcmp(c->hook, "pre"))
+        *out = LETHE_HOOK_PRE;
+    else
+        return lethe_fail(err, LETHE_USAGE, "--hook: got \"%s\", want pre or post", c->hook);
+    return LETHE_OK;
+}
+
+/* Sequences run at once: enough rows to keep the matrix products busy, few enough to stay small. */
+static size_t sequences(size_t ctx) {
+    size_t n = 1024 / ctx;
+    return n < 1 ? 1 : n > 16 ? 16 : n;
+}
+
+static lethe_status open_model(lethe_pipeline *p, lethe_err *err) {
+    lethe_config *c = p->config;
+    if (!c->model) return lethe_fail(err, LETHE_USAGE, "no model given (pass --model FILE.gguf)");
+    if (c->ctx_len < 8 || c->ctx_len > 1 << 20)
+        return lethe_fail(err, LETHE_USAGE, "--ctx-len: got %lld, want 8 to 1048576",
+                          (long long)c->ctx_len);
+    lethe_lm_opts o = lethe_lm_defaults();
+    o.gpu_layers = (int)c->gpu_layers;
+    o.ctx_len = (size_t)c->ctx_len;
+    o.n_seq = sequences(o.ctx_len);
+    o.exact = c->gpu_layers == 0; /* on the CPU float32 keys and values cost nothing worth saving */
+    LETHE_TRY(lethe_lm_open(&p->lm, c->model, &o, p->env, err));
+    int layers = lethe_lm_get_info(p->lm)->n_layer;
+    if (c->layer == -1) c->layer = layers > 1 ? layers / 2 - 1 : 0;
+    if (c->layer > INT32_MAX || c->layer < 0) c->layer = INT32_MAX; /* check_layer says the range */
+    return lethe_lm_check_layer(p->lm, (int)c->layer, err);
+}
+
+lethe_status lethe_pipeline_open(lethe_pipeline *p, lethe_config *config, const char *version,
+                                 const lethe_env *env, lethe_err *err) {
+    *p = (lethe_pipeline){.config = config, .env = env};
+    lethe_status st = lethe_pipeline_hook(config, &p->hook, err);
+    p->dir = lethe_strdup(config->out);
+    if (!st && !p->dir) st = lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    if (!st) st = open_model(p, err);
+    if (!st) st = open_record(p, version, err);
+    if (st) lethe_pipeline_close(p);
+    return st;
+}
+
+void lethe_pipeline_close(lethe_pipeline *p) {
+    for (int r = 0; r < LETHE_ROLES; r++) lethe_corpus_close(&p->corpus[r]);
+    lethe_lm_close(&p->lm);
+    json_decref(p->record);
+    lethe_free(p->dir);
+    *p = (lethe_pipeline){0};
+}
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+lethe_status lethe_run_corpora(lethe_pipeline *p, bool need_both, lethe_err *err) {
+    const lethe_list *paths[LETHE_ROLES] = {[LETHE_FORGET] = &p->config->forget,
+                                            [LETHE_NEAR] = &p->config->near,
+                                            [LETHE_RETAIN] = &p->config->retain};
+    if (need_both && (!paths[LETHE_FORGET]->n || !paths[LETHE_RETAIN]->n))
+        return lethe_fail(err, LETHE_USAGE,
+                          "text is missing: pass --forget FILE.. (what to forget) and "
+                          "--retain FILE.. (ordinary text to keep)");
+    for (int r = 0; r < LETHE_ROLES; r++) {
+        if (p->corpus[r] || !paths[r]->n) continue;
+        LETHE_TRY(lethe_corpus_open(&p->corpus[r], (const char *const *)paths[r]->item, paths[r]->n,
+                                    err));
+        LETHE_TRY(lethe_corpus_hash(p->corpus[r], p->corpus_hash[r], err));
+    }
+    return LETHE_OK;
+}
+
+lethe_mix_opts lethe_run_mix_opts(const lethe_pipeline *p) {
+    const lethe_config *c = p->config;
+    bool reference = c->recipe && !strcmp(c->recipe, "reference");
+    return (lethe_mix_opts){.ctx_len = (size_t)c->ctx_len,
+                            .bos = !reference,
+                            .shuffle = !reference && !c->no_shuffle,
+                            .forget_share = c->forget_share,
+                            .max_tokens = (uint64_t)c->max_tokens,
+                            .seed = (uint64_t)c->seed};
+}
+
+lethe_harvest_opts lethe_run_harvest_opts(const lethe_pipeline *p) {
+    lethe_harvest_opts o = lethe_harvest_defaults();
+    o.layer = (int)p->config->layer;
+    o.hook = p->hook;
+    o.keep_special = p->config->keep_bos;
+    if (p->config->keep_outliers) o.outlier_factor = 0;
+    return o;
+}
+
+json_t *lethe_run_rows_identity(const lethe_pipeline *p) {
+    const lethe_config *c = p->config;
+    lethe_mix_opts m = lethe_run_mix_opts(p);
+    json_t *o = json_pack("{s:s, s:I, s:s, s:I, s:b, s:b, s:b, s:f, s:I, s:I}", "model",
+                          lethe_lm_get_info(p->lm)->hash, "layer", (json_int_t)c->layer, "hook",
+                          c->hook, "ctx_len", (json_int_t)c->ctx_len, "bos", m.bos, "keep_outliers",
+                          c->keep_outliers, "in_order", !m.shuffle, "forget_share", c->forget_share,
+                          "max_tokens", (json_int_t)c->max_tokens, "seed", (json_int_t)c->seed);
+    bool ok = o != NULL;
+    for (int r = 0; r < LETHE_ROLES && ok; r++)
+        lethe_json_put(o, lethe_role_name((lethe_role)r), json_string(p->corpus_hash[r]), &ok);
+    if (ok) return o;
+    json_decref(o);
+    return NULL;
+}
+
+void lethe_corpus_table(const lethe_corpus_size size[], size_t ctx_len, lethe_strbuf *out) {
+    uint64_t all = 0;
+    for (int r = 0; r < LETHE_ROLES; r++) all += size[r].used;
+    if (!all) return;
+    lethe_strbuf_addf(out, "%-8s %10s %12s %10s %7s\n", "text", "documents", "tokens", "windows",
+                      "share");
+    for (int r = 0; r < LETHE_ROLES; r++) {
+        if (!size[r].given) continue;
+        lethe_strbuf_addf(out, "%-8s %10llu %12llu %10llu %6.1f%%\n",
+                          lethe_role_name((lethe_role)r), (unsigned long long)size[r].documents,
+                          (unsigned long long)size[r].tokens, (unsigned long long)size[r].used,
+                          100.0 * (double)size[r].used / (double)all);
+    }
+    lethe_strbuf_addf(out, "windows of %zu tokens\n", ctx_len);
+}
+
+/* ---- the run's SAE -------------------------------------------------------------------------- */
+
+static lethe_status check_sae(const lethe_pipeline *p, const lethe_sae *sae,
+                              const lethe_sae_meta *meta, const char *path, lethe_err *err) {
+    const lethe_lm_info *info = lethe_lm_get_info(p->lm);
+    if (sae->d != info->d_model)
+        return lethe_fail(
+            err, LETHE_MISMATCH,
+            "%s: W_enc is %zu x %zu, but layer %lld of the model is %zu wide (train one "
+            "with: lethe train --layer %lld)",
+            path, sae->d, sae->m, (long long)p->config->layer, info->d_model,
+            (long long)p->config->layer);
+    if (meta->model_hash[0] && strcmp(meta->model_hash, info->hash))
+        return lethe_fail(err, LETHE_MISMATCH,
+                          "%s: this SAE was trained on another model (%s), not on "
+                          "%s (train one with: lethe train)",
+                          path, meta->model_name, info->name);
+    if (meta->layer >= 0 && meta->layer != (int)p->config->layer)
+        return lethe_fail(err, LETHE_MISMATCH,
+                          "%s: this SAE belongs to layer %d, not %lld (pass --layer "
+                          "%d, or train one)",
+                          path, meta->layer, (long long)p->config->layer, meta->layer);
+    if (meta->hook >= 0 && meta->hook != (int)p->hook)
+        return lethe_fail(err, LETHE_MISMATCH, "%s: this SAE belongs to --hook %s", path,
+                          meta->hook ? "post" : "pre");
+    return LETHE_OK;
+}
+
+lethe_status lethe_run_sae(const lethe_pipeline *p, lethe_sae *sae, lethe_sae_meta *meta,
+                           char hash[LETHE_HASH_HEX], lethe_err *err) {
+    char *path = NULL;
+    if (p->config->sae)
+        path = lethe_strdup(p->config->sae);
+    else
+        LETHE_TRY(lethe_pipeline_path(p, "sae.safetensors", &path, err));
+    if (!path) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    lethe_status st = LETHE_OK;
+    if (!lethe_path_exists(path))
+        st = lethe_fail(err, LETHE_NOTFOUND,
+                        "%s: there is no SAE yet (train one with: lethe train --out "
+                        "%s, or pass --sae FILE)",
+                        path, p->dir);
+    if (!st) st = lethe_sae_load(sae, meta, path, (size_t)p->config->k, err);
+    if (!st) {
+        st = check_sae(p, sae, meta, path, err);
+        if (!st) st = lethe_hash_file(path, hash, err);
+        if (st) lethe_sae_free(sae);
+    }
+    lethe_free(path);
+    return st;
+}
