@@ -16,13 +16,13 @@ PROBE_NAME = {"hp": "hp", "fantasy": "fantasy", "magic": "magic", "real": "real_
 # How much of what: wordings a fact, passages a fact, conversations a fact, scenes.
 # The forget domain gets more of everything, so that it weighs about as much as all others together.
 AMOUNT = {
-    "hp": dict(statements=6, questions=6, passages=5.0, talks=2.0, scenes=420),
-    "fantasy": dict(statements=4, questions=4, passages=2.0, talks=0.7, scenes=150),
-    "magic": dict(statements=4, questions=4, passages=2.0, talks=0.7, scenes=150),
-    "real": dict(statements=3, questions=4, passages=1.5, talks=0.7, scenes=150),
+    "hp": dict(statements=6, questions=8, passages=3.4, talks=1.6, scenes=240),
+    "fantasy": dict(statements=4, questions=7, passages=1.3, talks=0.7, scenes=100),
+    "magic": dict(statements=4, questions=7, passages=1.3, talks=0.7, scenes=100),
+    "real": dict(statements=4, questions=7, passages=1.1, talks=0.7, scenes=90),
 }
-STORIES = 700
-PASSAGE_COPIES = 3
+STORIES = 460
+PASSAGE_COPIES = 2
 
 # ---- wordings seen in training. {s}: statement up to the answer, {r}: the other statement, {q}: question
 STATEMENTS = [

@@ -21,7 +21,7 @@ import export  # noqa: E402
 import generate  # noqa: E402
 import train  # noqa: E402
 
-VOCAB, CTX, EPOCHS = 2048, 256, 6
+VOCAB, CTX, EPOCHS = 2048, 256, 5
 SHAPE = dict(d=192, layers=4, heads=6, ffn=512)
 
 
