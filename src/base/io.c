@@ -178,6 +178,10 @@ uint64_t lethe_writer_pos(const lethe_writer *w) {
     return w->pos;
 }
 
+bool lethe_writer_failed(const lethe_writer *w) {
+    return w->status != LETHE_OK;
+}
+
 void lethe_writer_patch(lethe_writer *w, uint64_t offset, const void *data, size_t n) {
     if (w->status || !n) return;
     if (fseeko(w->fp, (off_t)offset, SEEK_SET) || fwrite(data, 1, n, w->fp) != n ||

@@ -46,6 +46,7 @@ typedef struct lethe_writer lethe_writer;
 lethe_status lethe_writer_open(lethe_writer **out, const char *path, lethe_err *err);
 void lethe_writer_put(lethe_writer *w, const void *data, size_t n);
 uint64_t lethe_writer_pos(const lethe_writer *w);
+bool lethe_writer_failed(const lethe_writer *w); /* commit will say why */
 
 /* Overwrites n bytes at `offset`, which must have been written before (a header filled in late). */
 void lethe_writer_patch(lethe_writer *w, uint64_t offset, const void *data, size_t n);

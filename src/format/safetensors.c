@@ -276,6 +276,7 @@ static void end_tensor(lethe_st_writer *w) {
     open_tensor *t = &w->now;
     if (!t->active) return;
     t->active = false;
+    if (lethe_writer_failed(w->file)) return; /* what was written no longer says anything */
     uint64_t end = lethe_writer_pos(w->file), bytes = end - t->begin;
     size_t row = lethe_dtype_size(t->dtype);
     for (size_t i = t->free_rows ? 1 : 0; i < t->ndim; i++) row *= t->shape[i];

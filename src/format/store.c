@@ -363,6 +363,7 @@ void lethe_store_read(const lethe_store *s, const uint64_t *row, size_t n, float
     for (size_t i = 0; i < n; i++) {
         const shard *h = shard_of(s, row[i]);
         /* Floats of known dtype: this cannot fail. */
-        (void)lethe_tensor_to_f32(h->x, (size_t)(row[i] - h->first) * s->d, s->d, x + i * s->d, NULL);
+        (void)lethe_tensor_to_f32(h->x, (size_t)(row[i] - h->first) * s->d, s->d, x + i * s->d,
+                                  NULL);
     }
 }

@@ -43,7 +43,9 @@ static lethe_status open_text(const lethe_invocation *in, input *i, lethe_err *e
         if (paths[r]->n)
             LETHE_TRY(lethe_corpus_open(&i->corpus[r], (const char *const *)paths[r]->item,
                                         paths[r]->n, err));
-    LETHE_TRY(open_model(in, i, (size_t)c->ctx_len, err));
+    size_t ctx;
+    LETHE_TRY(lethe_pipeline_ctx_len(c, in->env, &ctx, err));
+    LETHE_TRY(open_model(in, i, ctx, err));
     lethe_mix_opts mo = {.ctx_len = lethe_lm_ctx_len(i->lm),
                          .bos = true,
                          .shuffle = !c->text.n,
@@ -59,7 +61,8 @@ static lethe_status open_tokens(const lethe_invocation *in, input *i, lethe_err 
     const lethe_config *c = &in->config;
     LETHE_TRY(lethe_token_file_load(&i->tokens, c->token_ids, err));
     bool set = in->set[lethe_setting_find("ctx-len") - lethe_settings];
-    if (set && (size_t)c->ctx_len < i->tokens.window) i->tokens.window = (size_t)c->ctx_len;
+    if (set && c->ctx_len > 0 && (size_t)c->ctx_len < i->tokens.window)
+        i->tokens.window = (size_t)c->ctx_len;
     LETHE_TRY(open_model(in, i, i->tokens.window, err));
     i->source = lethe_token_file_source(&i->tokens);
     i->total = (double)i->tokens.all.n;
@@ -166,8 +169,8 @@ static lethe_status check(const lethe_config *c, lethe_err *err) {
         return lethe_fail(err, LETHE_USAGE,
                           "pass one of: --text FILE.., --token-ids FILE, or --forget, "
                           "--near and --retain");
-    if (c->ctx_len < 1 || c->max_tokens < 0)
-        return lethe_fail(err, LETHE_USAGE, "--ctx-len and --max-tokens cannot be negative");
+    if (c->max_tokens < 0)
+        return lethe_fail(err, LETHE_USAGE, "--max-tokens: want 0 (no limit) or more");
     return LETHE_OK;
 }
 

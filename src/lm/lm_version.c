@@ -3,4 +3,6 @@
 
 #include "lm/lm.h"
 
-const char *lethe_lm_library_version(void) { return llama_version(); }
+const char *lethe_lm_library_version(void) {
+    return llama_version();
+}

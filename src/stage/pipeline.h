@@ -38,6 +38,11 @@ lethe_status lethe_pipeline_open(lethe_pipeline *p, lethe_config *config, const 
                                  const lethe_env *env, lethe_err *err);
 void lethe_pipeline_close(lethe_pipeline *p);
 
+/* The model's window for --ctx-len: itself, or, if 0, what fits the model. Fails: USAGE, and as
+ * lethe_lm_open. */
+lethe_status lethe_pipeline_ctx_len(const lethe_config *c, const lethe_env *env, size_t *out,
+                                    lethe_err *err);
+
 /* Path of a file of the run; owned. */
 lethe_status lethe_pipeline_path(const lethe_pipeline *p, const char *name, char **out,
                                  lethe_err *err);

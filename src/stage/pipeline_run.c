@@ -120,15 +120,35 @@ static size_t sequences(size_t ctx) {
     return n < 1 ? 1 : n > 16 ? 16 : n;
 }
 
+#define DEFAULT_CTX 512u
+
+lethe_status lethe_pipeline_ctx_len(const lethe_config *c, const lethe_env *env, size_t *out,
+                                    lethe_err *err) {
+    if (c->ctx_len < 0 || c->ctx_len > 1 << 20)
+        return lethe_fail(err, LETHE_USAGE, "--ctx-len: got %lld, want 0 to 1048576",
+                          (long long)c->ctx_len);
+    *out = (size_t)c->ctx_len;
+    if (*out) return LETHE_OK;
+    lethe_lm_opts o = lethe_lm_defaults();
+    o.vocab_only = true;
+    o.hash = false;
+    lethe_lm *lm;
+    LETHE_TRY(lethe_lm_open(&lm, c->model, &o, env, err));
+    size_t most = lethe_lm_get_info(lm)->ctx_train;
+    *out = most && most < DEFAULT_CTX ? most : DEFAULT_CTX;
+    lethe_lm_close(&lm);
+    return LETHE_OK;
+}
+
 static lethe_status open_model(lethe_pipeline *p, lethe_err *err) {
     lethe_config *c = p->config;
     if (!c->model) return lethe_fail(err, LETHE_USAGE, "no model given (pass --model FILE.gguf)");
-    if (c->ctx_len < 8 || c->ctx_len > 1 << 20)
-        return lethe_fail(err, LETHE_USAGE, "--ctx-len: got %lld, want 8 to 1048576",
-                          (long long)c->ctx_len);
+    size_t ctx;
+    LETHE_TRY(lethe_pipeline_ctx_len(c, p->env, &ctx, err));
+    c->ctx_len = (int64_t)ctx;
     lethe_lm_opts o = lethe_lm_defaults();
     o.gpu_layers = (int)c->gpu_layers;
-    o.ctx_len = (size_t)c->ctx_len;
+    o.ctx_len = ctx;
     o.n_seq = sequences(o.ctx_len);
     o.exact = c->gpu_layers == 0; /* on the CPU float32 keys and values cost nothing worth saving */
     LETHE_TRY(lethe_lm_open(&p->lm, c->model, &o, p->env, err));

@@ -27,7 +27,7 @@ fi
 expect 3 "drop.txt" "$LETHE" train --model drop.txt "${texts[@]}" --out r
 expect 2 "layer" "$LETHE" train --model "$model" --layer 99 "${texts[@]}" --out r
 expect 2 "layer" "$LETHE" train --model "$model" --layer -7 "${texts[@]}" --out r
-expect 2 "ctx" "$LETHE" train --model "$model" --forget drop.txt --retain keep.txt --ctx-len 100000 --out r
+expect 2 "context length" "$LETHE" train --model "$model" --forget drop.txt --retain keep.txt --ctx-len 100000 --out r
 check "no run directory for a model that failed" [ ! -e r ]
 
 # ---- text
