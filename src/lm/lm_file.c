@@ -4,10 +4,13 @@
  * is read and its offsets are compared with the file's size first.
  */
 #include <gguf.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/io.h"
 #include "lm_internal.h"
+
+#define MAX_LAYERS 512 /* libllama's limit */
 
 static lethe_status check_tensors(const struct gguf_context *g, const char *path, uint64_t size,
                                   lethe_err *err) {
@@ -23,13 +26,21 @@ static lethe_status check_tensors(const struct gguf_context *g, const char *path
     return LETHE_OK;
 }
 
+/* The keys whose values libllama asserts instead of refusing them. */
 static lethe_status check_keys(const struct gguf_context *g, const char *path, lethe_err *err) {
     int64_t arch = gguf_find_key(g, "general.architecture");
     if (arch < 0 || gguf_get_kv_type(g, arch) != GGUF_TYPE_STRING)
         return lethe_fail(err, LETHE_FORMAT,
                           "%s: no general.architecture: a GGUF file, but not a language model",
                           path);
-    return LETHE_OK;
+    char key[128];
+    snprintf(key, sizeof key, "%s.block_count", gguf_get_val_str(g, arch));
+    int64_t blocks = gguf_find_key(g, key);
+    if (blocks < 0 || gguf_get_kv_type(g, blocks) != GGUF_TYPE_UINT32) return LETHE_OK;
+    uint32_t n = gguf_get_val_u32(g, blocks);
+    if (n >= 1 && n <= MAX_LAYERS) return LETHE_OK;
+    return lethe_fail(err, LETHE_FORMAT, "%s: %s is %u, want 1 to %d", path, key, (unsigned)n,
+                      MAX_LAYERS);
 }
 
 lethe_status lethe_lm_check_file(const char *path, uint64_t *size, lethe_err *err) {
