@@ -33,10 +33,17 @@ lethe_status lethe_lm_check_layer(const lethe_lm *lm, int layer, lethe_err *err)
                       lm->info.n_layer - 1);
 }
 
-static bool has_experts(const lethe_lm *lm) {
+/* A number of the file's metadata, ARCH.NAME; 0 where there is none. */
+static long arch_number(const lethe_lm *lm, const char *name) {
     char key[96], value[32];
-    snprintf(key, sizeof key, "%s.expert_count", lm->info.arch);
-    return llama_model_meta_val_str(lm->model, key, value, sizeof value) > 0 && atoi(value) > 0;
+    snprintf(key, sizeof key, "%s.%s", lm->info.arch, name);
+    if (llama_model_meta_val_str(lm->model, key, value, sizeof value) <= 0) return 0;
+    long n = strtol(value, NULL, 10);
+    return n > 0 ? n : 0;
+}
+
+static bool has_experts(const lethe_lm *lm) {
+    return arch_number(lm, "expert_count") > 0;
 }
 
 static void read_info(lethe_lm *lm) {
@@ -49,7 +56,7 @@ static void read_info(lethe_lm *lm) {
     i->n_layer = llama_model_n_layer(lm->model);
     i->d_model = (size_t)llama_model_n_embd(lm->model);
     i->n_vocab = (size_t)llama_vocab_n_tokens(lm->vocab);
-    i->ctx_train = (size_t)llama_model_n_ctx_train(lm->model);
+    i->ctx_train = (size_t)arch_number(lm, "context_length"); /* also without the weights */
     i->n_params = llama_model_n_params(lm->model);
     i->add_bos = llama_vocab_get_add_bos(lm->vocab);
     i->bos = llama_vocab_bos(lm->vocab);
