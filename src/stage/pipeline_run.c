@@ -150,7 +150,7 @@ static lethe_status open_model(lethe_pipeline *p, lethe_err *err) {
     o.gpu_layers = (int)c->gpu_layers;
     o.ctx_len = ctx;
     o.n_seq = sequences(o.ctx_len);
-    o.exact = c->gpu_layers == 0; /* on the CPU float32 keys and values cost nothing worth saving */
+
     LETHE_TRY(lethe_lm_open(&p->lm, c->model, &o, p->env, err));
     int layers = lethe_lm_get_info(p->lm)->n_layer;
     if (c->layer == -1) c->layer = layers > 1 ? layers / 2 - 1 : 0;
