@@ -130,6 +130,10 @@ const lethe_setting lethe_settings[] = {
      "added to the retain mean in the activation ratio"},
     {"near-weight", NULL, LETHE_KIND_NUM, AT(near_weight), FEATURES, KEEP, "3", "X",
      "how much firing on the --near text counts against a feature"},
+    {"near-in-retain", NULL, LETHE_KIND_FLAG, AT(near_in_retain), FEATURES, KEEP, NULL, NULL,
+     "count the --near text as retain text in every threshold and ratio, too"},
+    {"equalise", NULL, LETHE_KIND_FLAG, AT(equalise), FEATURES, KEEP, NULL, NULL,
+     "in the ratio, scale the retain counts to as many tokens as the forget text has"},
 
     /* Intervention and evaluation */
     {"scale", "ablation-scale", LETHE_KIND_NUM, AT(scale), EVAL, KEEP, "-3", "X",

@@ -65,6 +65,7 @@ typedef struct lethe_config {
     double min_freq, max_retain_freq, max_freq, min_ratio, ratio_smoothing, activation_eps,
         near_weight;
     char *sort_by;
+    bool near_in_retain, equalise;
     /* evaluation */
     double scale, temperature, top_p, repeat_penalty, frequency_penalty;
     char *probes, *prompts, *perplexity;
