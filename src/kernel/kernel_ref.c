@@ -64,16 +64,19 @@ static void ref_gather_dot(float *restrict out, size_t d, const float *restrict 
     for (size_t j = 0; j < count; j++) out[j] = ref_dot(x, rows + (size_t)index[j] * d, d);
 }
 
-/* Once a running top-k has warmed up almost nothing passes, so sixteen elements are asked at a time
- * whether any of them does. */
+/* Once a running top-k has warmed up almost nothing passes, so SCREEN elements are asked at a time
+ * whether any of them does. (Counting, not or-ing, because compilers turn it into vector code.) */
+#define SCREEN 32
+
 static size_t ref_screen(const float *restrict a, const float *restrict bias, size_t n,
                          float threshold, int32_t *restrict hit) {
     size_t hits = 0, i = 0;
-    for (; i + 16 <= n; i += 16) {
+    for (; i + SCREEN <= n; i += SCREEN) {
         int any = 0;
-        for (size_t l = 0; l < 16; l++) any |= a[i + l] + bias[i + l] > threshold;
+        for (int l = 0; l < SCREEN; l++)
+            any += a[i + (size_t)l] + bias[i + (size_t)l] > threshold ? 1 : 0;
         if (!any) continue;
-        for (size_t l = i; l < i + 16; l++) {
+        for (size_t l = i; l < i + SCREEN; l++) {
             hit[hits] = (int32_t)l;
             hits += a[l] + bias[l] > threshold;
         }

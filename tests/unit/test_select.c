@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Product and selection against a naive reference. Inputs are small integers, so every product is
+ * exact in float32 and ties are everywhere: indices must agree one by one.
+ */
+#include "support/support.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "base/run.h"
+#include "kernel/select.h"
+#include "kernel/topk.h"
+
+static lethe_err err;
+
+typedef struct problem {
+    size_t n, d, m, k;
+    float *x, *w, *bias;
+    int32_t *index;
+    float *value;
+} problem;
+
+static void *take(size_t n, size_t size) {
+    void *p;
+    assert_ok(lethe_zalloc(&p, n, size, "test data", &err), &err);
+    return p;
+}
+
+static problem problem_make(size_t n, size_t d, size_t m, size_t k) {
+    return (problem){.n = n,
+                     .d = d,
+                     .m = m,
+                     .k = k,
+                     .x = take(n * d, sizeof(float)),
+                     .w = take(m * d, sizeof(float)),
+                     .bias = take(m, sizeof(float)),
+                     .index = take(n * k, sizeof(int32_t)),
+                     .value = take(n * k, sizeof(float))};
+}
+
+static void problem_free(problem *p) {
+    lethe_free(p->x);
+    lethe_free(p->w);
+    lethe_free(p->bias);
+    lethe_free(p->index);
+    lethe_free(p->value);
+}
+
+static float small(lethe_rng *r, uint64_t range) {
+    return (float)lethe_rng_below(r, 2 * range + 1) - (float)range;
+}
+
+static void fill(problem *p, lethe_rng *r, uint64_t range) {
+    for (size_t i = 0; i < p->n * p->d; i++) p->x[i] = small(r, range);
+    for (size_t i = 0; i < p->m * p->d; i++) p->w[i] = small(r, range);
+    for (size_t i = 0; i < p->m; i++) p->bias[i] = small(r, range);
+}
+
+static void select_now(problem *p) {
+    lethe_selection sel = {.bias = p->bias, .k = p->k, .index = p->index, .value = p->value};
+    assert_ok(lethe_select(p->x, p->n, p->w, p->m, p->d, &sel, 1, &err), &err);
+}
+
+typedef struct scored {
+    double value; /* -infinity for NaN */
+    size_t index;
+} scored;
+
+static int by_rank(const void *pa, const void *pb) {
+    const scored *a = pa, *b = pb;
+    if (a->value != b->value) return a->value < b->value ? 1 : -1;
+    return a->index < b->index ? -1 : 1;
+}
+
+static void check_row(const problem *p, size_t t, scored *all) {
+    for (size_t j = 0; j < p->m; j++) {
+        float a = 0;
+        for (size_t i = 0; i < p->d; i++) a += p->x[t * p->d + i] * p->w[j * p->d + i];
+        a += p->bias[j];
+        all[j] = (scored){isnan(a) ? -INFINITY : (double)a, j};
+    }
+    qsort(all, p->m, sizeof *all, by_rank);
+    for (size_t i = 0; i < p->k; i++) {
+        assert_int_equal(p->index[t * p->k + i], all[i].index);
+        assert_true((double)p->value[t * p->k + i] == all[i].value);
+    }
+}
+
+static void check_all(const problem *p) {
+    scored *all = take(p->m, sizeof *all);
+    for (size_t t = 0; t < p->n; t++) check_row(p, t, all);
+    lethe_free(all);
+}
+
+static void check_shape(size_t n, size_t d, size_t m, size_t k, uint64_t range) {
+    problem p = problem_make(n, d, m, k);
+    lethe_rng r = lethe_rng_make(n * 31 + d, m * 7 + k);
+    fill(&p, &r, range);
+    select_now(&p);
+    check_all(&p);
+    problem_free(&p);
+}
+
+static void test_shapes(void **state) {
+    (void)state;
+    for (size_t n = 1; n <= 70; n++) check_shape(n, 1 + n % 13, 3 + 2 * n, 1 + n % 3, 3);
+    static const size_t shapes[][4] = {
+        {1, 1, 1, 1},      {3, 7, 33, 33},     {5, 33, 511, 16}, {5, 33, 513, 511},
+        {2, 31, 1537, 1},  {257, 5, 97, 97},   {300, 9, 601, 8}, {513, 3, 1025, 5},
+        {1, 65, 5003, 32}, {1, 2, 4096, 4096},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        check_shape(shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], 5);
+}
+
+/* All equal, all negative, both zeros: ties go to the lower index. */
+static void test_ties(void **state) {
+    (void)state;
+    problem p = problem_make(4, 3, 700, 50);
+    select_now(&p);
+    check_all(&p);
+    for (size_t j = 0; j < p.m; j++) p.bias[j] = j % 2 ? 0.0f : -0.0f;
+    select_now(&p);
+    check_all(&p);
+    for (size_t j = 0; j < p.m; j++) p.bias[j] = -1.0f - (float)(j % 5);
+    select_now(&p);
+    check_all(&p);
+    assert_true(p.value[0] == -1.0f);
+    problem_free(&p);
+
+    uint64_t key[64];
+    int32_t hit[8], index[4];
+    float value[4];
+    const float zeros[8] = {-0.0f, -1.0f, 0.0f, -0.0f, 0.0f, -2.0f},
+                minus[8] = {[0] = -0.0f, [3] = -0.0f};
+    lethe_topk t;
+    lethe_topk_begin(&t, 4, lethe_topk_cap(4), key);
+    lethe_topk_put(&t, zeros, minus, 6, 10, hit);
+    lethe_topk_end(&t, 20, index, value);
+    assert_memory_equal(index, ((const int32_t[]){10, 12, 13, 14}), sizeof index);
+}
+
+static void test_not_finite(void **state) {
+    (void)state;
+    problem p = problem_make(6, 4, 600, 40);
+    lethe_rng r = lethe_rng_make(5, 5);
+    fill(&p, &r, 3);
+    p.x[0] = NAN;                /* row 0: nothing but NaN */
+    p.x[1 * p.d + 2] = INFINITY; /* row 1: +-infinity, NaN where the weight is 0 */
+    for (size_t j = 0; j < p.m; j += 3) p.bias[j] = NAN;
+    for (size_t j = 1; j < p.m; j += 3) p.bias[j] = -INFINITY;
+    p.bias[599] = INFINITY;
+    select_now(&p);
+    check_all(&p);
+    assert_int_equal(p.index[2 * p.k], 599);
+    assert_true(isinf(p.value[2 * p.k]) && p.value[2 * p.k] > 0);
+    for (size_t i = 0; i < p.k; i++) assert_int_equal(p.index[i], i);
+    /* Too few numbers: the rest is filled with the lowest indices not taken, as -infinity. */
+    for (size_t j = 0; j < p.m; j++) p.bias[j] = NAN;
+    p.bias[7] = 1;
+    select_now(&p);
+    check_all(&p);
+    problem_free(&p);
+}
+
+/* One product for two selections; the second may only take every fifth latent. */
+static void test_two_selections(void **state) {
+    (void)state;
+    problem p = problem_make(70, 11, 1234, 6), q = problem_make(70, 11, 1234, 9);
+    lethe_rng r = lethe_rng_make(9, 9);
+    fill(&p, &r, 4);
+    memcpy(q.x, p.x, p.n * p.d * sizeof *p.x);
+    memcpy(q.w, p.w, p.m * p.d * sizeof *p.w);
+    for (size_t j = 0; j < q.m; j++) q.bias[j] = j % 5 ? -INFINITY : p.bias[j];
+    const lethe_selection sel[2] = {{p.bias, p.k, p.index, p.value},
+                                    {q.bias, q.k, q.index, q.value}};
+    assert_ok(lethe_select(p.x, p.n, p.w, p.m, p.d, sel, 2, &err), &err);
+    check_all(&p);
+    check_all(&q);
+    problem_free(&p);
+    problem_free(&q);
+}
+
+static void test_threads(void **state) {
+    (void)state;
+    problem p = problem_make(301, 37, 3001, 12);
+    lethe_rng r = lethe_rng_make(3, 4);
+    for (size_t i = 0; i < p.n * p.d; i++) p.x[i] = (float)lethe_rng_normal(&r);
+    for (size_t i = 0; i < p.m * p.d; i++) p.w[i] = (float)lethe_rng_normal(&r);
+    int32_t *index = take(p.n * p.k, sizeof *index);
+    float *value = take(p.n * p.k, sizeof *value);
+    for (int threads = 1; threads <= 4; threads++) {
+        lethe_threads_set(threads);
+        select_now(&p);
+        if (threads == 1) {
+            memcpy(index, p.index, p.n * p.k * sizeof *index);
+            memcpy(value, p.value, p.n * p.k * sizeof *value);
+        }
+        assert_memory_equal(index, p.index, p.n * p.k * sizeof *index);
+        assert_memory_equal(value, p.value, p.n * p.k * sizeof *value);
+    }
+    lethe_threads_set(0);
+    lethe_free(index);
+    lethe_free(value);
+    problem_free(&p);
+}
+
+static void test_no_memory(void **state) {
+    (void)state;
+    problem p = problem_make(20, 5, 300, 4);
+    lethe_rng r = lethe_rng_make(1, 2);
+    fill(&p, &r, 4);
+    lethe_selection sel = {p.bias, p.k, p.index, p.value};
+    size_t allowed = 0;
+    for (;; allowed++) {
+        lethe_mem_fail_after(allowed);
+        lethe_status st = lethe_select(p.x, p.n, p.w, p.m, p.d, &sel, 1, &err);
+        lethe_mem_fail_after(SIZE_MAX);
+        if (st == LETHE_OK) break;
+        assert_int_equal(st, LETHE_NOMEM);
+    }
+    assert_true(allowed >= 3);
+    check_all(&p);
+    problem_free(&p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shapes),     cmocka_unit_test(test_ties),
+        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_two_selections),
+        cmocka_unit_test(test_threads),    cmocka_unit_test(test_no_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
