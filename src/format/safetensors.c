@@ -256,11 +256,11 @@ lethe_status lethe_st_create(lethe_st_writer **out, const char *path, lethe_err 
     w->header = json_object();
     w->meta = json_object();
     w->path = lethe_strdup(path);
-    lethe_status st = w->path && w->header && w->meta
+    /* Hands meta over to the header, or releases it. */
+    bool owned = json_object_set_new(w->header, "__metadata__", w->meta) == 0;
+    lethe_status st = w->path && owned
                           ? lethe_writer_open(&w->file, path, err)
                           : lethe_fail(err, LETHE_NOMEM, "out of memory writing %s", path);
-    if (!st && json_object_set_new(w->header, "__metadata__", w->meta))
-        st = lethe_fail(err, LETHE_NOMEM, "out of memory writing %s", path);
     if (st) {
         lethe_writer_abort(&w->file);
         writer_release(w);
