@@ -113,7 +113,7 @@ const lethe_setting lethe_settings[] = {
     {"num-features", "n", LETHE_KIND_INT, AT(num_features), FEATURES, KEEP, "100", "N",
      "features to choose, at most"},
     {"sort-by", NULL, LETHE_KIND_STR, AT(sort_by), FEATURES, KEEP, "score", "KEY",
-     "score, ratio, diff or act-ratio"},
+     "score, ratio, diff or act-ratio; or random, the control"},
     {"min-freq", NULL, LETHE_KIND_NUM, AT(min_freq), FEATURES, KEEP, "0.001", "X",
      "fires on more than this share of forget tokens"},
     {"min-forget-fires", "min-target-fires", LETHE_KIND_INT, AT(min_forget_fires), FEATURES, KEEP,

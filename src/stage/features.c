@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/rng.h"
 
 /* ---- statistics of one corpus ---------------------------------------------------------------- */
 
@@ -58,7 +59,8 @@ void lethe_feature_counts_merge(lethe_feature_counts *into, const lethe_feature_
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-static const char *const sort_names[LETHE_SORT_COUNT] = {"ratio", "score", "diff", "act-ratio"};
+static const char *const sort_names[LETHE_SORT_COUNT] = {"ratio", "score", "diff", "act-ratio",
+                                                         "random"};
 
 const char *lethe_sort_by_name(lethe_sort_by s) {
     return s < LETHE_SORT_COUNT ? sort_names[s] : "?";
@@ -117,7 +119,8 @@ static lethe_status check_opts(const lethe_feature_opts *o, lethe_err *err) {
                               positive[i].zero ? "0 or more" : "more than 0");
     }
     if (o->sort_by >= LETHE_SORT_COUNT)
-        return lethe_fail(err, LETHE_USAGE, "--sort-by must be ratio, score, diff or act-ratio");
+        return lethe_fail(err, LETHE_USAGE,
+                          "--sort-by must be ratio, score, diff, act-ratio or random");
     if (!o->num_features)
         return lethe_fail(err, LETHE_USAGE, "--features is 0, must be at least 1");
     return LETHE_OK;
@@ -177,6 +180,7 @@ static bool keeps(lethe_feature_set *s, const lethe_feature *f) {
     s->removed.max_freq += !max_freq;
     s->removed.min_ratio += !min_ratio;
     s->removed.near += !near;
+    if (o->sort_by == LETHE_SORT_RANDOM) return f->forget.fires > 0;
     return min_freq && min_fires && max_retain && max_freq && min_ratio && near;
 }
 
@@ -185,11 +189,15 @@ typedef struct ranked {
     lethe_feature f;
 } ranked;
 
-static double metric_of(const lethe_feature *f, lethe_sort_by by) {
-    switch (by) {
+static double metric_of(const lethe_feature *f, const lethe_feature_opts *o) {
+    switch (o->sort_by) {
     case LETHE_SORT_RATIO: return f->ratio;
     case LETHE_SORT_DIFF: return f->diff;
     case LETHE_SORT_ACT_RATIO: return f->act_ratio;
+    case LETHE_SORT_RANDOM: {
+        lethe_rng r = lethe_rng_make(o->seed, (uint64_t)f->index);
+        return lethe_rng_uniform(&r);
+    }
     case LETHE_SORT_SCORE:
     case LETHE_SORT_COUNT: break;
     }
@@ -260,7 +268,7 @@ lethe_status lethe_features_select(lethe_feature_set *out, const lethe_feature_c
                               "or does not belong to this model and layer",
                               i);
         }
-        if (keeps(&s, &f)) all[s.passed++] = (ranked){metric_of(&f, s.opts.sort_by), f};
+        if (keeps(&s, &f)) all[s.passed++] = (ranked){metric_of(&f, &s.opts), f};
     }
     if (s.passed) qsort(all, s.passed, sizeof *all, better_first);
     lethe_status st = s.passed ? keep_best(&s, all, err) : none_left(&s, err);

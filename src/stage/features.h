@@ -51,9 +51,11 @@ typedef enum lethe_sort_by {
     LETHE_SORT_SCORE,
     LETHE_SORT_DIFF,
     LETHE_SORT_ACT_RATIO,
+    LETHE_SORT_RANDOM, /* the control: any latents that fire on the forget text, thresholds aside */
     LETHE_SORT_COUNT
 } lethe_sort_by;
-const char *lethe_sort_by_name(lethe_sort_by s); /* "ratio", "score", "diff", "act-ratio" */
+const char *
+lethe_sort_by_name(lethe_sort_by s); /* "ratio", "score", "diff", "act-ratio", "random" */
 bool lethe_sort_by_from_name(const char *name, lethe_sort_by *out); /* "act_ratio" too */
 
 /* A latent is kept when every one of these holds; the defaults are the reference experiment's. */
@@ -70,6 +72,7 @@ typedef struct lethe_feature_opts {
     bool equalise;           /* n_retain in ratio scaled to as many tokens as forget has; false */
     lethe_sort_by sort_by;   /* score */
     size_t num_features;     /* 100; fewer when fewer are kept */
+    uint64_t seed;           /* of LETHE_SORT_RANDOM */
 } lethe_feature_opts;
 
 lethe_feature_opts lethe_feature_defaults(void);

@@ -223,7 +223,7 @@ static lethe_status read_thresholds(const lethe_json_ref *top, lethe_feature_opt
     const char *by;
     LETHE_TRY(lethe_json_want_string(&r, &by, err));
     if (!lethe_sort_by_from_name(by, &opts->sort_by))
-        return lethe_json_fail(&r, err, "ratio, score, diff or act-ratio");
+        return lethe_json_fail(&r, err, "ratio, score, diff, act-ratio or random");
     uint64_t n;
     LETHE_TRY(get_u64(&o, "num_features", &n, err));
     opts->num_features = (size_t)n;

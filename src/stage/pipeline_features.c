@@ -17,7 +17,7 @@ lethe_status lethe_pipeline_feature_opts(const lethe_config *c, lethe_feature_op
     *out = lethe_feature_defaults();
     if (!lethe_sort_by_from_name(c->sort_by, &out->sort_by))
         return lethe_fail(err, LETHE_USAGE,
-                          "--sort-by: got \"%s\", want ratio, score, diff or act-ratio",
+                          "--sort-by: got \"%s\", want ratio, score, diff, act-ratio or random",
                           c->sort_by);
     if (c->num_features < 1)
         return lethe_fail(err, LETHE_USAGE, "--num-features: got %lld, want at least 1",
@@ -33,6 +33,7 @@ lethe_status lethe_pipeline_feature_opts(const lethe_config *c, lethe_feature_op
     out->near_weight = c->near_weight;
     out->near_in_retain = c->near_in_retain;
     out->equalise = c->equalise;
+    out->seed = (uint64_t)c->seed;
     return LETHE_OK;
 }
 

@@ -40,7 +40,7 @@ expect 2 "is not an option of \"lethe encode\"" "$LETHE" encode --probes x
 expect 2 "want one of: default, reference" "$LETHE" train --recipe best --out r
 expect 2 "want one of: off, bf16, f32" "$LETHE" train --store f64 --out r
 expect 2 "want pre or post" "$LETHE" train --hook mid --out r
-expect 2 "want ratio, score, diff or act-ratio" "$LETHE" features --sort-by size --out r
+expect 2 "want ratio, score, diff, act-ratio or random" "$LETHE" features --sort-by size --out r
 expect 2 "pass one of" "$LETHE" harvest --model "$model" --out a.safetensors
 expect 2 "encode needs" "$LETHE" encode
 expect 2 "no model given" "$LETHE" harvest --text x --out a.safetensors
