@@ -25,7 +25,7 @@ typedef struct lethe_lm lethe_lm;
 const char *lethe_lm_library_version(void); /* of libllama */
 
 typedef struct lethe_lm_opts {
-    int gpu_layers; /* layers on a device; 0: none, -1: all that fit */
+    int gpu_layers; /* layers on a device; 0: none, -1: all */
     size_t
         ctx_len; /* tokens of the longest sequence; 0: the model's training context, at most 4096 */
     size_t n_seq;    /* sequences run at once */
@@ -47,8 +47,8 @@ typedef struct lethe_lm_info {
     bool has_chat_template;
 } lethe_lm_info;
 
-/* Fails: NOTFOUND; FORMAT (not GGUF, truncated, unsupported architecture: libllama's own words
- * included); USAGE (ctx_len beyond the model's); NOMEM. */
+/* env (may be NULL) is copied. Fails: NOTFOUND; FORMAT (not GGUF, truncated, unsupported
+ * architecture: libllama's own words included); USAGE (ctx_len beyond the model's); NOMEM. */
 lethe_status lethe_lm_open(lethe_lm **out, const char *path, const lethe_lm_opts *opts,
                            const lethe_env *env, lethe_err *err);
 void lethe_lm_close(lethe_lm **lm);
@@ -106,7 +106,10 @@ typedef struct lethe_rows {
 
 typedef lethe_status (*lethe_rows_fn)(void *user, const lethe_rows *rows, lethe_err *err);
 
-/* Hooks stay until cleared. At most 64. Fails: USAGE (layer out of range, too many). */
+/* Hooks stay until cleared. At most 64. Before layer L + 1 and after layer L are one site; hooks of
+ * one site run in the order they were added, so a tap sees what earlier edits left. An edit that
+ * leaves a number that is not finite fails the run with NONFINITE. Fails: USAGE (layer out of
+ * range, too many). A run fails with FAIL when the architecture's graph lacks the site. */
 lethe_status lethe_lm_add_tap(lethe_lm *lm, int layer, lethe_hook hook, lethe_rows_fn fn,
                               void *user, lethe_err *err);
 lethe_status lethe_lm_add_edit(lethe_lm *lm, int layer, lethe_hook hook, lethe_rows_fn fn,
@@ -121,8 +124,9 @@ typedef struct lethe_seq {
 } lethe_seq;
 
 /* Runs fresh sequences for their taps alone and stops the graph after the last wanted layer;
- * nothing is kept. Any number of seqs; they are run n_seq at a time. Every row comes exactly once.
- * Fails: USAGE (a sequence longer than ctx_len, a token out of range), what a tap failed with. */
+ * nothing is kept. Any number of seqs; short ones share a decode call. Every row comes exactly
+ * once. Fails: USAGE (a sequence longer than ctx_len, a token out of range), what a tap failed
+ * with. */
 lethe_status lethe_lm_capture(lethe_lm *lm, const lethe_seq *seqs, size_t n_seqs, lethe_err *err);
 
 /* Runs fresh sequences whole and hands out next-token logits [V] at positions first[s] .. n - 1 of
@@ -136,7 +140,9 @@ lethe_status lethe_lm_forward(lethe_lm *lm, const lethe_seq *seqs, size_t n_seqs
 double lethe_logprob(const float *logits, size_t n_vocab, int32_t token);
 
 /* out[s] = sequences' per-token log-probabilities of the last n - prompt_len[s] tokens:
- * sum and count, and whether each of them was the argmax (ties: lower id). */
+ * sum and count, and whether each of them was the argmax (ties: lower id). The very last token is
+ * not run, as nothing is predicted from it, so hooks do not see it. Fails: USAGE unless
+ * 0 < prompt_len[s] < n. */
 typedef struct lethe_target_score {
     double sum_logprob;
     size_t n;
@@ -162,8 +168,9 @@ lethe_sampling lethe_sampling_defaults(void); /* greedy, no penalties, 64 tokens
 typedef bool (*lethe_token_fn)(void *user, size_t seq, int32_t token, const char *piece);
 
 /* Continues each prompt until an end-of-generation token, max_tokens or ctx_len; n_seq at a time in
- * one batch. out[s] gets the text without the prompt (may be NULL). The text does not depend on
- * which sequences share a batch, up to rounding in libllama. */
+ * one batch. out[s] gets the text without the prompt (may be NULL); a prompt that fills ctx_len
+ * gets none. The end-of-generation token is neither text nor reported to fn. The text does not
+ * depend on which sequences share a batch, up to rounding in libllama. */
 lethe_status lethe_lm_generate(lethe_lm *lm, const lethe_seq *prompts, size_t n_prompts,
                                const lethe_sampling *s, lethe_strbuf *out, lethe_token_fn fn,
                                void *user, lethe_err *err);

@@ -19,6 +19,7 @@
 #define LETHE_LM_MAX_HOOKS 64
 #define LETHE_LM_MAX_SEQ 256 /* sequence ids a unified KV cache knows in libllama */
 #define LETHE_LM_UBATCH 512  /* tokens a decode call */
+#define LETHE_LM_KV_STEP 256 /* libllama rounds the cells that attention looks at up to this */
 
 /* A site is the index of the layer whose output it is; the input of layer 0 is site -1. So
  * "before layer L" and "after layer L - 1" are one site. */
@@ -57,8 +58,9 @@ struct lethe_lm {
     lethe_env env; /* copy; silent when the caller gave none */
     char *path;
     size_t ctx_len, n_seq;
-    size_t max_out;  /* rows of logits a decode call may ask for */
-    size_t max_pack; /* sequences a decode call may mix */
+    size_t max_out;     /* rows of logits a decode call may ask for */
+    size_t max_pack;    /* sequences a decode call may mix */
+    size_t pack_tokens; /* tokens of them together */
     bool no_byte_tokens;
 
     lm_hook hook[LETHE_LM_MAX_HOOKS];

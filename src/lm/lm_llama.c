@@ -118,6 +118,9 @@ static lethe_status choose_sizes(lethe_lm *lm, const lethe_lm_opts *o, lethe_err
     bool recurrent = llama_model_is_recurrent(lm->model) || llama_model_is_hybrid(lm->model);
     if (recurrent) lm->n_seq = 1;
     lm->max_pack = recurrent ? 1 : LETHE_LM_MAX_SEQ;
+    /* Attention looks at every used cell, so several sequences in one call pay for each other, but
+     * up to the step they pay for it anyway. A device gains more from large calls than it loses. */
+    lm->pack_tokens = o->gpu_layers ? LETHE_LM_UBATCH : LETHE_LM_KV_STEP;
     return LETHE_OK;
 }
 

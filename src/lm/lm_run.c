@@ -3,8 +3,8 @@
  * Runs of fresh sequences: capture, forward, score.
  *
  * Short sequences share a decode call. The KV cache is one for all sequences, and each token's
- * attention is computed over every used cell and masked, so a group never grows beyond one call:
- * as many whole sequences as fit, or one long sequence in several calls.
+ * attention is computed over every used cell and masked, so a group is small: whole sequences of
+ * pack_tokens together, or one longer sequence alone, in several calls if need be.
  */
 #include <math.h>
 #include <string.h>
@@ -52,7 +52,7 @@ static size_t group_end(const run *r, size_t s) {
     while (end < r->n_seqs && end - s < r->lm->max_pack) {
         tokens += r->seqs[end].n;
         rows += count_rows(r, end);
-        if (end > s && (tokens > r->lm->batch.cap || rows > r->lm->max_out)) break;
+        if (end > s && (tokens > r->lm->pack_tokens || rows > r->lm->max_out)) break;
         end++;
     }
     return end;
