@@ -128,6 +128,11 @@ const lethe_setting lethe_settings[] = {
      "added to both counts of the ratio"},
     {"activation-eps", NULL, LETHE_KIND_NUM, AT(activation_eps), FEATURES, KEEP, "0.0001", "X",
      "added to the retain mean in the activation ratio"},
+    {"weigh-by", NULL, LETHE_KIND_STR, AT(weigh_by), FEATURES, KEEP, "fires", "KEY",
+     "compare the texts by how often a feature fires (fires) or by how strongly as well "
+     "(activation)"},
+    {"retain-weight", NULL, LETHE_KIND_NUM, AT(retain_weight), FEATURES, KEEP, "1", "X",
+     "how much firing on the --retain text counts against a feature"},
     {"near-weight", NULL, LETHE_KIND_NUM, AT(near_weight), FEATURES, KEEP, "3", "X",
      "how much firing on the --near text counts against a feature"},
     {"near-in-retain", NULL, LETHE_KIND_FLAG, AT(near_in_retain), FEATURES, KEEP, NULL, NULL,

@@ -63,8 +63,8 @@ typedef struct lethe_config {
     /* features */
     int64_t num_features, min_forget_fires;
     double min_freq, max_retain_freq, max_freq, min_ratio, ratio_smoothing, activation_eps,
-        near_weight;
-    char *sort_by;
+        near_weight, retain_weight;
+    char *sort_by, *weigh_by;
     bool near_in_retain, equalise;
     /* evaluation */
     double scale, temperature, top_p, repeat_penalty, frequency_penalty;

@@ -77,6 +77,21 @@ bool lethe_sort_by_from_name(const char *name, lethe_sort_by *out) {
     return true;
 }
 
+static const char *const weigh_names[] = {"fires", "activation"};
+
+const char *lethe_weigh_by_name(lethe_weigh_by w) {
+    return weigh_names[w == LETHE_WEIGH_ACTIVATION];
+}
+
+bool lethe_weigh_by_from_name(const char *name, lethe_weigh_by *out) {
+    for (int w = 0; w < 2; w++)
+        if (!strcmp(name, weigh_names[w])) {
+            *out = (lethe_weigh_by)w;
+            return true;
+        }
+    return false;
+}
+
 lethe_feature_opts lethe_feature_defaults(void) {
     return (lethe_feature_opts){.min_freq = 0.001,
                                 .min_forget_fires = 64,
@@ -85,6 +100,7 @@ lethe_feature_opts lethe_feature_defaults(void) {
                                 .min_ratio = 2,
                                 .ratio_smoothing = 16,
                                 .activation_eps = 1e-4,
+                                .retain_weight = 1,
                                 .near_weight = 3,
                                 .near_in_retain = true,
                                 .equalise = false,
@@ -111,6 +127,7 @@ static lethe_status check_opts(const lethe_feature_opts *o, lethe_err *err) {
     } positive[] = {{"--min-forget-fires", o->min_forget_fires, true},
                     {"--ratio-smoothing", o->ratio_smoothing, true},
                     {"--activation-eps", o->activation_eps, false},
+                    {"--retain-weight", o->retain_weight, true},
                     {"--near-weight", o->near_weight, true}};
     for (size_t i = 0; i < sizeof positive / sizeof *positive; i++) {
         double v = positive[i].value;
@@ -142,6 +159,16 @@ static lethe_corpus_stats stats_of(const lethe_feature_counts *c, size_t i) {
                                 .mean = c->sum[i] / ((double)c->fires[i] + 1e-8)};
 }
 
+/* F of the formula for diff. */
+static double weight_of(const lethe_feature_set *s, const lethe_corpus_stats *c) {
+    return s->opts.weigh_by == LETHE_WEIGH_ACTIVATION ? c->freq * c->mean : c->freq;
+}
+
+/* The reference demands no positive difference; whoever weighs the sides does. */
+static bool wants_positive_diff(const lethe_feature_set *s) {
+    return s->has_near || s->opts.retain_weight != 1 || s->opts.weigh_by != LETHE_WEIGH_FIRES;
+}
+
 static lethe_feature feature_of(const lethe_feature_set *s, size_t i,
                                 const lethe_feature_counts *forget,
                                 const lethe_feature_counts *retain,
@@ -160,8 +187,8 @@ static lethe_feature feature_of(const lethe_feature_set *s, size_t i,
     double smooth = s->opts.ratio_smoothing;
     f.ratio = ((double)f.forget.fires + smooth) / (n_retain + smooth);
     f.act_ratio = f.forget.mean / (f.retain.mean + s->opts.activation_eps);
-    f.diff = f.forget.freq - f.retain.freq;
-    if (near) f.diff -= s->opts.near_weight * f.near.freq;
+    f.diff = weight_of(s, &f.forget) - s->opts.retain_weight * weight_of(s, &f.retain);
+    if (near) f.diff -= s->opts.near_weight * weight_of(s, &f.near);
     f.score = f.diff * log1p(f.ratio) * log1p(f.act_ratio);
     return f;
 }
@@ -173,15 +200,15 @@ static bool keeps(lethe_feature_set *s, const lethe_feature *f) {
     bool max_retain = f->retain.freq < o->max_retain_freq;
     bool max_freq = f->forget.freq < o->max_freq;
     bool min_ratio = f->ratio > o->min_ratio;
-    bool near = !s->has_near || f->diff > 0;
+    bool diff = !wants_positive_diff(s) || f->diff > 0;
     s->removed.min_freq += !min_freq;
     s->removed.min_forget_fires += !min_fires;
     s->removed.max_retain_freq += !max_retain;
     s->removed.max_freq += !max_freq;
     s->removed.min_ratio += !min_ratio;
-    s->removed.near += !near;
+    s->removed.diff += !diff;
     if (o->sort_by == LETHE_SORT_RANDOM) return f->forget.fires > 0;
-    return min_freq && min_fires && max_retain && max_freq && min_ratio && near;
+    return min_freq && min_fires && max_retain && max_freq && min_ratio && diff;
 }
 
 typedef struct ranked {
@@ -213,10 +240,11 @@ static int better_first(const void *pa, const void *pb) {
 static lethe_status none_left(const lethe_feature_set *s, lethe_err *err) {
     const lethe_feature_removed *r = &s->removed;
     const lethe_feature_opts *o = &s->opts;
-    char near[128] = "";
-    if (s->has_near)
-        snprintf(near, sizeof near, "; forget frequency > retain's + %g x near's failed %llu",
-                 o->near_weight, (unsigned long long)r->near);
+    char diff[160] = "";
+    if (wants_positive_diff(s))
+        snprintf(diff, sizeof diff, "; forget %s > %g x retain's + %g x near's failed %llu",
+                 lethe_weigh_by_name(o->weigh_by), o->retain_weight,
+                 s->has_near ? o->near_weight : 0, (unsigned long long)r->diff);
     return lethe_fail(
         err, LETHE_FAIL,
         "no feature is left of %zu latents (a latent may fail several): --min-freq %g failed %llu; "
@@ -226,7 +254,7 @@ static lethe_status none_left(const lethe_feature_set *s, lethe_err *err) {
         s->m, o->min_freq, (unsigned long long)r->min_freq, o->min_forget_fires,
         (unsigned long long)r->min_forget_fires, o->max_retain_freq,
         (unsigned long long)r->max_retain_freq, o->max_freq, (unsigned long long)r->max_freq,
-        o->min_ratio, (unsigned long long)r->min_ratio, near, (unsigned long long)s->forget_tokens);
+        o->min_ratio, (unsigned long long)r->min_ratio, diff, (unsigned long long)s->forget_tokens);
 }
 
 static lethe_status keep_best(lethe_feature_set *s, const ranked *all, lethe_err *err) {
@@ -302,7 +330,8 @@ void lethe_feature_set_table(const lethe_feature_set *s, size_t rows, lethe_strb
                       (unsigned long long)r->min_forget_fires,
                       (unsigned long long)r->max_retain_freq, (unsigned long long)r->max_freq,
                       (unsigned long long)r->min_ratio);
-    if (s->has_near) lethe_strbuf_addf(out, ", near %llu", (unsigned long long)r->near);
+    if (wants_positive_diff(s))
+        lethe_strbuf_addf(out, ", difference %llu", (unsigned long long)r->diff);
     lethe_strbuf_addf(out, "; passed %zu, chosen %zu by %s\n\n", s->passed, s->n,
                       lethe_sort_by_name(s->opts.sort_by));
     lethe_strbuf_adds(out, " rank  latent   forget %  retain %    near %    ratio  act-ratio      "

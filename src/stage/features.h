@@ -7,7 +7,8 @@
  *     mean   = sum of activations / (fires + 1e-8)               over the tokens where it fired
  *     ratio  = (n_forget + s) / (n_retain + s)                   smoothed ratio of fires
  *     act    = mean_forget / (mean_retain + eps)                 ratio of mean activations
- *     diff   = f_forget - f_retain - near_weight * f_near
+ *     diff   = F_forget - retain_weight * F_retain - near_weight * F_near
+ *              with F = f, or, weighed by activation, F = sum of activations / tokens
  *     score  = diff * log1p(ratio) * log1p(act)
  *
  * "near" texts are those that resemble the forget text and must be kept (other fantasy, when Harry
@@ -46,6 +47,12 @@ void lethe_feature_counts_merge(lethe_feature_counts *into, const lethe_feature_
 
 /* ---- choice ---------------------------------------------------------------------------------- */
 
+/* What diff is made of. A latent that belongs to the forget text often fires elsewhere, but weakly:
+ * by activation it is charged for how strongly, by fires (the reference) only for how often. */
+typedef enum lethe_weigh_by { LETHE_WEIGH_FIRES, LETHE_WEIGH_ACTIVATION } lethe_weigh_by;
+const char *lethe_weigh_by_name(lethe_weigh_by w); /* "fires", "activation" */
+bool lethe_weigh_by_from_name(const char *name, lethe_weigh_by *out);
+
 typedef enum lethe_sort_by {
     LETHE_SORT_RATIO,
     LETHE_SORT_SCORE,
@@ -67,9 +74,11 @@ typedef struct lethe_feature_opts {
     double min_ratio;        /* ratio > 2 */
     double ratio_smoothing;  /* s = 16; 0: scaled, a quarter of min_forget_fires as resolved */
     double activation_eps;   /* eps = 1e-4; > 0 */
+    double retain_weight;    /* 1; other than 1, diff > 0 must hold */
     double near_weight;      /* 3; with near texts diff > 0 must hold, too */
     bool near_in_retain;     /* f_retain, n_retain, mean_retain include the near texts; true */
     bool equalise;           /* n_retain in ratio scaled to as many tokens as forget has; false */
+    lethe_weigh_by weigh_by; /* fires; by activation, diff > 0 must hold */
     lethe_sort_by sort_by;   /* score */
     size_t num_features;     /* 100; fewer when fewer are kept */
     uint64_t seed;           /* of LETHE_SORT_RANDOM */
@@ -90,7 +99,7 @@ typedef struct lethe_feature {
 
 /* How many latents fail each threshold; one latent may fail several. */
 typedef struct lethe_feature_removed {
-    uint64_t min_freq, min_forget_fires, max_retain_freq, max_freq, min_ratio, near;
+    uint64_t min_freq, min_forget_fires, max_retain_freq, max_freq, min_ratio, diff;
 } lethe_feature_removed;
 
 typedef struct lethe_feature_set {

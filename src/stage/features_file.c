@@ -37,6 +37,7 @@ static const real_field threshold_fields[] = {
     {"min_ratio", OPT(min_ratio), -DBL_MAX, DBL_MAX},
     {"ratio_smoothing", OPT(ratio_smoothing), 0, DBL_MAX},
     {"activation_eps", OPT(activation_eps), 0, DBL_MAX},
+    {"retain_weight", OPT(retain_weight), 0, DBL_MAX},
     {"near_weight", OPT(near_weight), 0, DBL_MAX},
 };
 
@@ -47,7 +48,7 @@ static const count_field removed_fields[] = {
     {"max_retain_freq", REMOVED(max_retain_freq)},
     {"max_freq", REMOVED(max_freq)},
     {"min_ratio", REMOVED(min_ratio)},
-    {"near", REMOVED(near)},
+    {"diff", REMOVED(diff)},
 };
 
 #define F(name) offsetof(lethe_feature, name)
@@ -141,6 +142,7 @@ lethe_status lethe_feature_set_save(const lethe_feature_set *s, const char *path
         put_real(thresholds, &threshold_fields[i], &s->opts, &ok);
     lethe_json_put(thresholds, "near_in_retain", json_boolean(s->opts.near_in_retain), &ok);
     lethe_json_put(thresholds, "equalise", json_boolean(s->opts.equalise), &ok);
+    lethe_json_put(thresholds, "weigh_by", json_string(lethe_weigh_by_name(s->opts.weigh_by)), &ok);
     lethe_json_put(thresholds, "sort_by", json_string(lethe_sort_by_name(s->opts.sort_by)), &ok);
     lethe_json_put(thresholds, "num_features", json_integer((json_int_t)s->opts.num_features), &ok);
     lethe_json_put(top, "thresholds", thresholds, &ok);
@@ -219,8 +221,12 @@ static lethe_status read_thresholds(const lethe_json_ref *top, lethe_feature_opt
     LETHE_TRY(lethe_json_want_bool(&r, &opts->near_in_retain, err));
     r = lethe_json_key(&o, "equalise");
     LETHE_TRY(lethe_json_want_bool(&r, &opts->equalise, err));
-    r = lethe_json_key(&o, "sort_by");
     const char *by;
+    r = lethe_json_key(&o, "weigh_by");
+    LETHE_TRY(lethe_json_want_string(&r, &by, err));
+    if (!lethe_weigh_by_from_name(by, &opts->weigh_by))
+        return lethe_json_fail(&r, err, "fires or activation");
+    r = lethe_json_key(&o, "sort_by");
     LETHE_TRY(lethe_json_want_string(&r, &by, err));
     if (!lethe_sort_by_from_name(by, &opts->sort_by))
         return lethe_json_fail(&r, err, "ratio, score, diff, act-ratio or random");

@@ -30,6 +30,10 @@ lethe_status lethe_pipeline_feature_opts(const lethe_config *c, lethe_feature_op
     out->min_ratio = c->min_ratio;
     out->ratio_smoothing = c->ratio_smoothing;
     out->activation_eps = c->activation_eps;
+    if (!lethe_weigh_by_from_name(c->weigh_by, &out->weigh_by))
+        return lethe_fail(err, LETHE_USAGE, "--weigh-by: got \"%s\", want fires or activation",
+                          c->weigh_by);
+    out->retain_weight = c->retain_weight;
     out->near_weight = c->near_weight;
     out->near_in_retain = c->near_in_retain;
     out->equalise = c->equalise;
@@ -163,12 +167,13 @@ static lethe_status choose(const lethe_pipeline *p, tally *t, const lethe_featur
 static lethe_status features_key(const lethe_pipeline *p, const lethe_feature_opts *o, size_t k,
                                  const char *sae_hash, char key[LETHE_HASH_HEX], lethe_err *err) {
     json_t *all = json_pack(
-        "{s:s, s:I, s:o?, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:i, s:I}", "sae",
-        sae_hash, "k", (json_int_t)k, "rows", lethe_run_rows_identity(p), "min_freq", o->min_freq,
-        "min_forget_fires", o->min_forget_fires, "max_retain_freq", o->max_retain_freq, "max_freq",
-        o->max_freq, "min_ratio", o->min_ratio, "ratio_smoothing", o->ratio_smoothing,
-        "activation_eps", o->activation_eps, "near_weight", o->near_weight, "near_in_retain",
-        o->near_in_retain, "equalise", o->equalise, "sort_by", (int)o->sort_by, "num_features",
+        "{s:s, s:I, s:o?, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:b, s:b, s:i, s:I}",
+        "sae", sae_hash, "k", (json_int_t)k, "rows", lethe_run_rows_identity(p), "min_freq",
+        o->min_freq, "min_forget_fires", o->min_forget_fires, "max_retain_freq", o->max_retain_freq,
+        "max_freq", o->max_freq, "min_ratio", o->min_ratio, "ratio_smoothing", o->ratio_smoothing,
+        "activation_eps", o->activation_eps, "near_weight", o->near_weight, "retain_weight",
+        o->retain_weight, "weigh_by", (int)o->weigh_by, "near_in_retain", o->near_in_retain,
+        "equalise", o->equalise, "sort_by", (int)o->sort_by, "num_features",
         (json_int_t)o->num_features);
     return lethe_run_key(all, key, err);
 }

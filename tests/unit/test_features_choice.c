@@ -41,7 +41,7 @@ static void formulas(void **state) {
     assert_int_equal(s.removed.min_ratio, 2);
     assert_int_equal(s.removed.min_freq, 1);
     assert_int_equal(s.removed.min_forget_fires, 1);
-    assert_int_equal(s.removed.near, 0);
+    assert_int_equal(s.removed.diff, 0);
     const lethe_feature *one = NULL, *zero = NULL;
     size_t at0 = 9, at2 = 9;
     for (size_t i = 0; i < s.n; i++) {
@@ -77,7 +77,7 @@ static void near_texts(void **state) {
     assert_int_equal(s.retain_tokens, 30000);
     assert_int_equal(s.near_tokens, 10000);
     /* 1: 0.05 - 210/30000 - 3 * 0.02 < 0 and 2: 0.01 - 40/30000 - 3 * 0.004 < 0 go */
-    assert_true(s.removed.near >= 2);
+    assert_true(s.removed.diff >= 2);
     for (size_t i = 0; i < s.n; i++) assert_true(s.item[i].index != 1 && s.item[i].index != 2);
     o.near_weight = 1; /* now 1 stays: near counted once as retain, once weighed */
     lethe_feature_set_free(&s);
@@ -99,6 +99,22 @@ static void near_texts(void **state) {
     assert_true(fabs(s.item[0].diff - (0.05 - 0.0005 - 0.02)) < 1e-15);
     assert_true(fabs(s.item[0].ratio - 516.0 / 21) < 1e-12);
     assert_true(fabs(s.item[0].retain.mean - 0.5) < 1e-9);
+    lethe_feature_set_free(&s);
+    /* By activation: the same, each frequency times the mean activation on that text. */
+    o.weigh_by = LETHE_WEIGH_ACTIVATION;
+    o.retain_weight = 2;
+    assert_ok(lethe_features_select(&s, &f, &r, &n, &o, &err), &err);
+    assert_int_equal(s.item[0].index, 1);
+    assert_true(fabs(s.item[0].diff - (0.05 * 2 - 2 * 0.0005 * 0.5 - 0.02 * 1)) < 1e-9);
+    lethe_feature_set_free(&s);
+    /* The control draws from all that fire, by its seed. */
+    o.sort_by = LETHE_SORT_RANDOM;
+    o.max_freq = 0; /* thresholds do not matter to it */
+    o.num_features = M;
+    assert_ok(lethe_features_select(&s, &f, &r, &n, &o, &err), &err);
+    size_t fire = 0;
+    for (size_t i = 0; i < M; i++) fire += forget_fires[i] > 0;
+    assert_int_equal(s.n, fire);
     lethe_feature_set_free(&s);
     lethe_feature_counts_free(&f);
     lethe_feature_counts_free(&r);

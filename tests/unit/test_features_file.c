@@ -145,7 +145,7 @@ static void every_key(void **state) {
         }
         json_decref(list);
     }
-    assert_int_equal(keys, 6 + 6 + 12 + 3 + 6 + 14);
+    assert_int_equal(keys, 6 + 6 + 14 + 3 + 6 + 14);
 }
 
 static void out_of_range(void **state) {
