@@ -53,13 +53,3 @@ int lethe_status_exit_code(lethe_status status) {
     }
     return 1;
 }
-
-const char *lethe_status_text(lethe_status status) {
-    switch (status) {
-#define LETHE_STATUS_TEXT(name, code, text) \
-    case LETHE_##name: return text;
-        LETHE_STATUS_MAP(LETHE_STATUS_TEXT)
-#undef LETHE_STATUS_TEXT
-    }
-    return "unknown status";
-}

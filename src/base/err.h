@@ -49,7 +49,6 @@ lethe_status lethe_err_prefix(lethe_err *err, const char *fmt, ...)
 
 /* The exit status of the program for a status: 0, 1, 2 or 3. */
 int lethe_status_exit_code(lethe_status status);
-const char *lethe_status_text(lethe_status status);
 
 /* Forwards a failure. Only while the function holds nothing that must be released; after that:
  * `if ((st = f()) != LETHE_OK) goto done;` and one label. */

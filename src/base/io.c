@@ -79,6 +79,7 @@ char *lethe_path_join(const char *dir, const char *name) {
 }
 
 lethe_status lethe_mkdirs(const char *dir, lethe_err *err) {
+    if (!*dir) return lethe_fail(err, LETHE_USAGE, "the name of the folder is empty");
     char *p = lethe_strdup(dir);
     if (!p) return lethe_fail(err, LETHE_NOMEM, "out of memory making %s", dir);
     lethe_status st = LETHE_OK;
@@ -124,7 +125,9 @@ static void sweep_leftovers(const char *path) {
         char *end;
         if (strncmp(e->d_name, name, n) || strncmp(e->d_name + n, ".tmp-", 5)) continue;
         long pid = strtol(e->d_name + n + 5, &end, 10);
-        if (*end || pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) continue;
+        if (*end || pid <= 0) continue;
+        /* One writer a path and process, so our own number is a dead namesake's. */
+        if (pid != (long)getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH)) continue;
         unlinkat(dirfd(d), e->d_name, 0);
     }
     if (d) closedir(d);

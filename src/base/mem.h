@@ -17,7 +17,7 @@
 /* *out = a * b; false (and *out untouched) when it does not fit. */
 bool lethe_mul_size(size_t a, size_t b, size_t *out);
 
-/* n * size bytes, uninitialised; NULL when it does not fit or there is none. n == 0 gives a valid
+/* n * size bytes, uninitialised; NOMEM when it does not fit or there is none. n == 0 gives a valid
  * block. `what` names the thing for the message: "activations of a batch". */
 lethe_status lethe_alloc(void *out_ptr, size_t n, size_t size, const char *what, lethe_err *err);
 

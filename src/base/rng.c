@@ -50,11 +50,3 @@ double lethe_rng_normal(lethe_rng *r) {
     double u = 1.0 - lethe_rng_uniform(r), v = lethe_rng_uniform(r);
     return sqrt(-2.0 * log(u)) * cos(6.283185307179586476925286766559 * v);
 }
-
-void lethe_rng_shuffle(lethe_rng *r, size_t *index, size_t n) {
-    for (size_t i = n; i > 1; i--) {
-        size_t j = (size_t)lethe_rng_below(r, i), t = index[i - 1];
-        index[i - 1] = index[j];
-        index[j] = t;
-    }
-}

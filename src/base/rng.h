@@ -20,6 +20,5 @@ uint64_t lethe_rng_u64(lethe_rng *r);
 uint64_t lethe_rng_below(lethe_rng *r, uint64_t n); /* uniform in [0, n); n > 0; unbiased */
 double lethe_rng_uniform(lethe_rng *r);             /* [0, 1), 53 bits */
 double lethe_rng_normal(lethe_rng *r);              /* N(0, 1); draws two numbers every time */
-void lethe_rng_shuffle(lethe_rng *r, size_t *index, size_t n);
 
 #endif

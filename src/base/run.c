@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 void lethe_log(const lethe_env *env, lethe_log_level level, const char *fmt, ...) {
     if (!env || !env->log) return;
@@ -45,7 +46,9 @@ static int g_threads;
 void lethe_threads_set(int n) {
     if (n <= 0) {
         cpu_set_t set;
-        n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+        n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                        : (int)sysconf(_SC_NPROCESSORS_ONLN);
+        if (n < 1) n = 1;
     }
     g_threads = n;
     omp_set_num_threads(n);

@@ -8,6 +8,8 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/run.h"
+#include "format/jsonio.h"
 
 #define SHARD_BYTES ((size_t)256 << 20)
 
@@ -48,9 +50,37 @@ static void writer_free(lethe_store_writer *w) {
     lethe_free(w);
 }
 
+static lethe_status load_index(const char *dir, json_t **out, lethe_err *err) {
+    char *path = lethe_path_join(dir, "index.json");
+    if (!path) return no_memory(dir, err);
+    lethe_status st = lethe_json_load(out, path, err);
+    lethe_free(path);
+    return st;
+}
+
+static bool is_index(const json_t *j) {
+    const char *format = json_string_value(json_object_get(j, "format"));
+    return format && !strcmp(format, "lethe-store-1");
+}
+
+/* An index.json of something else is not ours to replace. */
+static lethe_status refuse_strangers(const char *dir, lethe_err *err) {
+    if (!lethe_store_exists(dir)) return LETHE_OK;
+    json_t *j = NULL;
+    lethe_err why = {0};
+    bool ours = load_index(dir, &j, &why) == LETHE_OK && is_index(j);
+    json_decref(j);
+    if (ours) return LETHE_OK;
+    return lethe_fail(err, LETHE_USAGE,
+                      "%s/index.json is in the way: it is not a store's (use another "
+                      "folder)",
+                      dir);
+}
+
 lethe_status lethe_store_create(lethe_store_writer **out, const char *dir, size_t d,
                                 lethe_dtype dtype, const json_t *identity, lethe_err *err) {
     LETHE_TRY(lethe_mkdirs(dir, err));
+    LETHE_TRY(refuse_strangers(dir, err));
     lethe_store_remove(dir);
     LETHE_TRY(lethe_mkdirs(dir, err));
     lethe_store_writer *w;
@@ -274,6 +304,10 @@ static lethe_status open_shard(lethe_store *s, size_t i, json_t *entry, lethe_er
     const lethe_st *f = s->shard[i].st;
     LETHE_TRY(
         lethe_st_want(f, "activations", 2, (size_t[]){(size_t)rows, s->d}, &s->shard[i].x, err));
+    lethe_dtype dtype = s->shard[i].x->dtype;
+    if (dtype != LETHE_F32 && dtype != LETHE_BF16)
+        return lethe_fail(err, LETHE_FORMAT, "%s: \"activations\": got dtype %s, want F32 or BF16",
+                          lethe_st_path(f), lethe_dtype_name(dtype));
     LETHE_TRY(lethe_st_want(f, "roles", 1, (size_t[]){(size_t)rows}, &s->shard[i].role, err));
     if (s->shard[i].role->dtype != LETHE_U8)
         return lethe_fail(err, LETHE_FORMAT, "%s: \"roles\": got dtype %s, want U8",
@@ -299,8 +333,7 @@ static lethe_status open_shard(lethe_store *s, size_t i, json_t *entry, lethe_er
 }
 
 static lethe_status open_all(lethe_store *s, const json_t *want, lethe_err *err) {
-    const char *format = json_string_value(json_object_get(s->index, "format"));
-    if (!format || strcmp(format, "lethe-store-1")) return bad_index(s, "not a store's index", err);
+    if (!is_index(s->index)) return bad_index(s, "not a store's index", err);
     if (want) LETHE_TRY(compare_identity(s, want, err));
     json_t *shards = json_object_get(s->index, "shards"), *entry;
     json_int_t d = json_integer_value(json_object_get(s->index, "d"));
@@ -321,16 +354,8 @@ lethe_status lethe_store_open(lethe_store **out, const char *dir, const json_t *
     lethe_store *s;
     LETHE_TRY(lethe_zalloc(&s, 1, sizeof *s, "a store", err));
     s->dir = lethe_strdup(dir);
-    char *path = lethe_path_join(dir, "index.json");
-    lethe_map m = {0};
-    lethe_status st = s->dir && path ? lethe_map_open(&m, path, err) : no_memory(dir, err);
-    lethe_free(path);
-    if (!st) {
-        json_error_t je;
-        s->index = json_loadb((const char *)m.data, m.size, 0, &je);
-        lethe_map_close(&m);
-        st = s->index ? open_all(s, want, err) : bad_index(s, je.text, err);
-    }
+    lethe_status st = s->dir ? load_index(dir, &s->index, err) : no_memory(dir, err);
+    if (!st) st = open_all(s, want, err);
     if (st)
         lethe_store_close(&s);
     else
@@ -359,7 +384,7 @@ void lethe_store_read_roles(const lethe_store *s, uint64_t first, size_t n, uint
 }
 
 void lethe_store_read(const lethe_store *s, const uint64_t *row, size_t n, float *x) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(lethe_threads())
     for (size_t i = 0; i < n; i++) {
         const shard *h = shard_of(s, row[i]);
         /* Floats of known dtype: this cannot fail. */

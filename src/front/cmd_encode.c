@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/mem.h"
+#include "format/jsonio.h"
 #include "front/prepare.h"
 #include "stage/encode.h"
 
@@ -17,8 +18,9 @@ static lethe_status run(lethe_invocation *in, lethe_err *err) {
     lethe_status st = lethe_source_from_files(&source, c->activations, false, 0, err);
     if (!st) st = lethe_encode_rows(&sae, source, c->out, c->dense, in->env, &r, err);
     if (!st && c->json)
-        st = lethe_print_json(json_pack("{s:I, s:f, s:f, s:s}", "rows", (json_int_t)r.rows, "fvu",
-                                        r.fvu, "l0", r.l0, "out", c->out),
+        st = lethe_print_json(json_pack("{s:I, s:o, s:o, s:s}", "rows", (json_int_t)r.rows, "fvu",
+                                        lethe_json_real(r.fvu), "l0", lethe_json_real(r.l0), "out",
+                                        c->out),
                               err);
     else if (!st)
         printf("%llu rows encoded: FVU %.4f, L0 %.1f\n%s\n", (unsigned long long)r.rows, r.fvu,

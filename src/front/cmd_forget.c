@@ -14,7 +14,7 @@ static lethe_status print_json(const lethe_invocation *in, const lethe_pipeline 
     lethe_status st = lethe_eval_json(eval, config, &j, err);
     json_decref(config);
     if (st) return st;
-    json_object_set_new(j, "train", lethe_train_figures(train, features->m));
+    json_object_set_new(j, "train", lethe_train_figures(train));
     json_object_set_new(j, "features", json_integer((json_int_t)features->n));
     json_object_set_new(j, "out", json_string(p->dir));
     json_object_set_new(j, "seconds", json_real(seconds));

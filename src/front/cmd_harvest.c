@@ -49,6 +49,7 @@ static lethe_status open_text(const lethe_invocation *in, input *i, lethe_err *e
     lethe_mix_opts mo = {.ctx_len = lethe_lm_ctx_len(i->lm),
                          .bos = true,
                          .shuffle = !c->text.n,
+                         .forget_share = c->forget_share,
                          .max_tokens = (uint64_t)c->max_tokens,
                          .seed = (uint64_t)c->seed};
     LETHE_TRY(lethe_mix_open(&i->mix, i->lm, i->corpus, &mo, in->env, err));
@@ -169,6 +170,11 @@ static lethe_status check(const lethe_config *c, lethe_err *err) {
         return lethe_fail(err, LETHE_USAGE,
                           "pass one of: --text FILE.., --token-ids FILE, or --forget, "
                           "--near and --retain");
+    if (strcmp(c->store, "auto") && strcmp(c->store, "f32") && strcmp(c->store, "bf16"))
+        return lethe_fail(err, LETHE_USAGE, "--store: got \"%s\", want f32 or bf16", c->store);
+    if (!(c->forget_share >= 0 && c->forget_share < 1))
+        return lethe_fail(err, LETHE_USAGE, "--forget-share: got %g, want 0 to less than 1",
+                          c->forget_share);
     if (c->max_tokens < 0)
         return lethe_fail(err, LETHE_USAGE, "--max-tokens: want 0 (no limit) or more");
     return LETHE_OK;
@@ -183,7 +189,8 @@ static lethe_status run(lethe_invocation *in, lethe_err *err) {
     lethe_harvest_opts ho = lethe_harvest_defaults();
     lethe_status st = lethe_pipeline_hook(c, &ho.hook, err);
     if (!st) st = c->token_ids ? open_tokens(in, &i, err) : open_text(in, &i, err);
-    if (!st && c->layer == -1) c->layer = (lethe_lm_get_info(i.lm)->n_layer - 1) / 2;
+    if (!st && c->layer == -1)
+        c->layer = lethe_pipeline_middle_layer(lethe_lm_get_info(i.lm)->n_layer);
     ho.layer = c->layer > INT32_MAX || c->layer < 0 ? INT32_MAX : (int)c->layer;
     ho.keep_special = c->keep_bos;
     if (c->keep_outliers) ho.outlier_factor = 0;

@@ -32,7 +32,7 @@ static lethe_status train_on_files(lethe_invocation *in, lethe_err *err) {
         st = lethe_train_run(source, &o, &meta, sae_path, ckpt, in->env, &r, err);
     }
     if (!st && c->json) {
-        json_t *j = lethe_train_figures(&r, 0);
+        json_t *j = lethe_train_figures(&r);
         json_object_set_new(j, "sae", json_string(sae_path));
         st = lethe_print_json(j, err);
     } else if (!st) {
@@ -55,7 +55,7 @@ static lethe_status run(lethe_invocation *in, lethe_err *err) {
     lethe_stage_info info;
     lethe_status st = lethe_pipeline_train(&p, &r, &meta, &info, err);
     if (!st && in->config.json) {
-        json_t *j = lethe_train_figures(&r, 0);
+        json_t *j = lethe_train_figures(&r);
         json_object_set_new(j, "out", json_string(p.dir));
         json_object_set_new(j, "reused", json_boolean(info.reused));
         st = lethe_print_json(j, err);

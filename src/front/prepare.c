@@ -75,7 +75,10 @@ lethe_status lethe_prepare_run(lethe_invocation *in, lethe_err *err) {
     lethe_status st = there && !c->config ? from_run(in, path, err) : LETHE_OK;
     lethe_free(path);
     LETHE_TRY(st);
-    if (!c->model) LETHE_TRY(from_demo(in, err));
+    if (!c->model) {
+        LETHE_TRY(from_demo(in, err));
+        if (c->config) LETHE_TRY(lethe_config_load(c, c->config, in->set, err)); /* wins */
+    }
     return absolute(c, err);
 }
 
@@ -91,12 +94,12 @@ lethe_status lethe_print_json(json_t *object, lethe_err *err) {
     return bad ? lethe_fail(err, LETHE_IO, "writing the result failed") : LETHE_OK;
 }
 
-json_t *lethe_train_figures(const lethe_train_result *r, size_t m) {
+json_t *lethe_train_figures(const lethe_train_result *r) {
     return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:o, s:o}", "steps", (json_int_t)r->steps,
                      "skipped_steps", (json_int_t)r->skipped, "tokens", (json_int_t)r->tokens,
                      "loss", lethe_json_real(r->recon_loss), "fvu", lethe_json_real(r->fvu), "l0",
                      lethe_json_real(r->l0), "dead", (json_int_t)r->dead, "dead_share",
-                     lethe_json_real(m ? (double)r->dead / (double)m : 0), "seconds",
+                     lethe_json_real(r->m ? (double)r->dead / (double)r->m : 0), "seconds",
                      lethe_json_real(r->seconds));
 }
 

@@ -22,7 +22,7 @@ lethe_status lethe_prepare_pipeline(lethe_invocation *in, lethe_pipeline *p, let
 lethe_status lethe_print_json(json_t *object, lethe_err *err);
 
 /* Figures of a finished training, as JSON and as text for people. */
-json_t *lethe_train_figures(const lethe_train_result *r, size_t m);
+json_t *lethe_train_figures(const lethe_train_result *r);
 void lethe_print_training(const lethe_pipeline *p, const lethe_train_result *r,
                           const lethe_stage_info *info);
 

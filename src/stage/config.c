@@ -9,6 +9,7 @@
 
 #include "base/io.h"
 #include "base/mem.h"
+#include "format/jsonio.h"
 
 #define ALL LETHE_FOR_ALL
 #define MODEL LETHE_FOR_MODEL
@@ -27,7 +28,7 @@
 const lethe_setting lethe_settings[] = {
     /* Model */
     {"model", "m", LETHE_KIND_PATH, AT(model), MODEL, KEEP, NULL, "FILE",
-     "GGUF file of the language model; not given: the embedded demonstration model"},
+     "GGUF file of the language model; in a run not given: the embedded demonstration model"},
     {"layer", "L", LETHE_KIND_INT, AT(layer), MODEL, KEEP, "-1", "N",
      "layer whose residual stream is used, from 0; -1: the middle one"},
     {"hook", NULL, LETHE_KIND_STR, AT(hook), MODEL, KEEP, "post", "pre|post",
@@ -173,11 +174,11 @@ const lethe_setting lethe_settings[] = {
 
     /* Files and output */
     {"sae", NULL, LETHE_KIND_PATH, AT(sae), SAE, ONCE, NULL, "FILE",
-     "the SAE; not given: the run's sae.safetensors"},
+     "the SAE; in a run not given: its sae.safetensors"},
     {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL, ONCE, NULL, "FILE",
      "chosen features; not given: the run's features.json"},
     {"out", "o", LETHE_KIND_STR, AT(out), RUN | HARVEST | ENCODE, ONCE, NULL, "PATH",
-     "where results go; of a run: its directory, runs/default if not given"},
+     "where results go; of a run: its directory, runs/demo or runs/MODEL if not given"},
     {"config", "c", LETHE_KIND_STR, AT(config), RUN, ONCE, NULL, "FILE",
      "settings from a JSON file; options on the command line win"},
     {"fresh", NULL, LETHE_KIND_FLAG, AT(fresh), RUN, ONCE, NULL, NULL,
@@ -299,24 +300,6 @@ void lethe_config_free(lethe_config *c) {
     *c = (lethe_config){0};
 }
 
-void lethe_config_show(const lethe_config *c, const lethe_setting *s, char *out, size_t size) {
-    const void *at = cfield(c, s);
-    out[0] = '\0';
-    switch (s->kind) {
-    case LETHE_KIND_STR:
-    case LETHE_KIND_PATH:
-        if (*(char *const *)at) snprintf(out, size, "%s", *(char *const *)at);
-        break;
-    case LETHE_KIND_PATHS:
-        if (((const lethe_list *)at)->n)
-            snprintf(out, size, "%s", ((const lethe_list *)at)->item[0]);
-        break;
-    case LETHE_KIND_INT: snprintf(out, size, "%lld", (long long)*(const int64_t *)at); break;
-    case LETHE_KIND_NUM: snprintf(out, size, "%g", *(const double *)at); break;
-    case LETHE_KIND_FLAG: snprintf(out, size, "%s", *(const bool *)at ? "on" : "off"); break;
-    }
-}
-
 /* ---- JSON ----------------------------------------------------------------------------------- */
 
 static json_t *value_to_json(const lethe_config *c, const lethe_setting *s) {
@@ -423,12 +406,8 @@ lethe_status lethe_config_from_json(lethe_config *c, const json_t *object, const
 }
 
 lethe_status lethe_config_load(lethe_config *c, const char *path, const bool *set, lethe_err *err) {
-    lethe_map m;
-    LETHE_TRY(lethe_map_open(&m, path, err));
-    json_error_t je;
-    json_t *o = json_loadb((const char *)m.data, m.size, JSON_REJECT_DUPLICATES, &je);
-    lethe_map_close(&m);
-    if (!o) return lethe_fail(err, LETHE_FORMAT, "%s:%d: %s", path, je.line, je.text);
+    json_t *o;
+    LETHE_TRY(lethe_json_load(&o, path, err));
     char *dir = lethe_strdup(path), *slash = dir ? strrchr(dir, '/') : NULL;
     if (slash) slash[slash == dir] = '\0';
     lethe_status st = lethe_config_from_json(c, o, slash ? dir : NULL, path, set, err);

@@ -2,7 +2,8 @@
  *
  * Every setting of Lethe in one struct and one table. The table is walked to read the command line,
  * to print --help with defaults, and to write and read the "config" of run.json, so a setting is
- * said once. Values set later win: built-in default, configuration file, run.json, command line.
+ * said once. Values set later win: built-in default, the embedded default's file (without a model),
+ * --config or else run.json, command line.
  */
 #ifndef LETHE_STAGE_CONFIG_H
 #define LETHE_STAGE_CONFIG_H
@@ -100,9 +101,6 @@ const lethe_setting *lethe_setting_find(const char *name);
  * "true"/"false". Fails: USAGE (not a number, out of int64_t's range). */
 lethe_status lethe_config_set(lethe_config *c, const lethe_setting *s, const char *text, bool first,
                               lethe_err *err);
-
-/* The value as text for people; "" when not set. */
-void lethe_config_show(const lethe_config *c, const lethe_setting *s, char *out, size_t size);
 
 /* The kept settings as an object (new reference; NULL: no memory), and back. from_json: paths are
  * taken relative to `dir` (NULL: as they are); unknown keys and wrong types are FORMAT errors that

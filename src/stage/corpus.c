@@ -75,6 +75,10 @@ static bool ends_with(const char *s, const char *end) {
     return a >= b && !strcmp(s + a - b, end);
 }
 
+static bool is_lines(const char *path) {
+    return ends_with(path, ".jsonl") || ends_with(path, ".ndjson");
+}
+
 lethe_status lethe_corpus_open(lethe_corpus **out, const char *const *paths, size_t n,
                                lethe_err *err) {
     lethe_corpus *c;
@@ -131,6 +135,8 @@ lethe_status lethe_corpus_hash(const lethe_corpus *c, char out[33], lethe_err *e
         lethe_map m;
         st = lethe_map_open(&m, c->path[i], err);
         if (st) break;
+        unsigned char lines = is_lines(c->path[i]); /* the same bytes read in another way */
+        lethe_hasher_put(h, &lines, 1);
         uint64_t size = m.size; /* so that a byte cannot move from one file to the next unseen */
         lethe_hasher_put(h, &size, sizeof size);
         lethe_hasher_put(h, m.data, m.size);
@@ -258,7 +264,7 @@ lethe_status lethe_corpus_next(lethe_corpus *c, lethe_piece *piece, bool *got, l
             const char *path = c->path[c->at];
             c->fp = fopen(path, "rb");
             if (!c->fp) return lethe_fail_errno(err, LETHE_IO, "%s: cannot open", path);
-            c->is_lines = ends_with(path, ".jsonl") || ends_with(path, ".ndjson");
+            c->is_lines = is_lines(path);
             c->fresh = true;
             c->line = c->offset = 0;
             c->len = c->carried = 0;

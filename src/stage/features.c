@@ -139,7 +139,7 @@ static lethe_status check_opts(const lethe_feature_opts *o, lethe_err *err) {
         return lethe_fail(err, LETHE_USAGE,
                           "--sort-by must be ratio, score, diff, act-ratio or random");
     if (!o->num_features)
-        return lethe_fail(err, LETHE_USAGE, "--features is 0, must be at least 1");
+        return lethe_fail(err, LETHE_USAGE, "--num-features is 0, must be at least 1");
     return LETHE_OK;
 }
 

@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 
-#define MEDIAN_ROWS 4096u
+#define MEDIAN_ROWS 1024u
 
 struct lethe_harvester {
     lethe_lm *lm;
@@ -90,20 +90,26 @@ static bool special(const lethe_harvester *h, int32_t token) {
     return !h->opts.keep_special && lethe_lm_is_special(h->lm, token);
 }
 
-static lethe_status find_max_norm(lethe_harvester *h, lethe_err *err) {
+/* The outliers' threshold and the share of rows that stay, from the first windows. */
+static lethe_status calibrate(lethe_harvester *h, lethe_err *err) {
+    h->stats.keep_share = 1;
     if (h->opts.outlier_factor <= 0) return LETHE_OK;
     double *norms;
-    size_t n = 0, windows, cap = MEDIAN_ROWS + h->batch * h->ctx;
+    size_t n = 0, seen = 0, windows, cap = MEDIAN_ROWS + h->batch * h->ctx;
     LETHE_TRY(lethe_alloc(&norms, cap, sizeof *norms, "norms", err));
-    lethe_status st;
-    while (!(st = run(h, h->batch, &windows, err)) && windows && n < MEDIAN_ROWS)
+    lethe_status st = LETHE_OK;
+    while (n < MEDIAN_ROWS && !(st = run(h, h->batch, &windows, err)) && windows)
         for (size_t w = 0; w < windows; w++)
-            for (size_t i = 0; i < h->seq[w].n; i++)
+            for (size_t i = 0; i < h->seq[w].n; i++, seen++)
                 if (!lethe_lm_is_special(h->lm, h->seq[w].token[i]))
                     norms[n++] = norm(h->raw + (w * h->ctx + i) * h->d, h->d);
     if (!st && n) {
         qsort(norms, n, sizeof *norms, by_value);
         h->stats.max_norm = h->opts.outlier_factor * norms[n / 2];
+        size_t outliers = 0;
+        while (outliers < n && norms[n - 1 - outliers] > h->stats.max_norm) outliers++;
+        size_t kept = (h->opts.keep_special ? seen : n) - outliers;
+        h->stats.keep_share = (double)kept / (double)seen;
     }
     lethe_free(norms);
     return st ? st : h->source.restart(h->source.user, 0, err);
@@ -128,7 +134,7 @@ lethe_status lethe_harvester_open(lethe_harvester **out, lethe_lm *lm, lethe_win
     if (!st) st = lethe_alloc(&h->row_role, rows, 1, "a batch of windows", err);
     if (!st) st = lethe_alloc(&h->seq, h->batch, sizeof *h->seq, "a batch of windows", err);
     if (!st) st = lethe_alloc(&h->seq_role, h->batch, 1, "a batch of windows", err);
-    if (!st) st = find_max_norm(h, err);
+    if (!st) st = calibrate(h, err);
     if (st)
         lethe_harvester_close(&h);
     else
@@ -180,8 +186,8 @@ lethe_status lethe_harvester_next(lethe_harvester *h, size_t max_windows, lethe_
 }
 
 lethe_status lethe_harvester_restart(lethe_harvester *h, uint64_t skip_windows, lethe_err *err) {
-    double keep = h->stats.max_norm;
-    h->stats = (lethe_harvest_stats){.max_norm = keep};
+    h->stats =
+        (lethe_harvest_stats){.max_norm = h->stats.max_norm, .keep_share = h->stats.keep_share};
     return h->source.restart(h->source.user, skip_windows, err);
 }
 

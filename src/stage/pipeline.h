@@ -38,6 +38,9 @@ lethe_status lethe_pipeline_open(lethe_pipeline *p, lethe_config *config, const 
                                  const lethe_env *env, lethe_err *err);
 void lethe_pipeline_close(lethe_pipeline *p);
 
+/* The layer for --layer -1: the middle one, 15 of 32. */
+int lethe_pipeline_middle_layer(int n_layer);
+
 /* The model's window for --ctx-len: itself, or, if 0, what fits the model. Fails: USAGE, and as
  * lethe_lm_open. */
 lethe_status lethe_pipeline_ctx_len(const lethe_config *c, const lethe_env *env, size_t *out,

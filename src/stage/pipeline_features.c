@@ -139,7 +139,7 @@ static lethe_store *matching_store(const lethe_pipeline *p) {
     if (dir && lethe_store_exists(dir)) {
         json_t *want = lethe_run_rows_identity(p);
         bool ok = want != NULL;
-        if (ok) lethe_json_put(want, "no_forget", json_false(), &ok);
+        if (ok) lethe_json_put(want, "no_forget", json_false(), &ok); /* of either dtype */
         lethe_err why = {0};
         if (ok && lethe_store_open(&store, dir, want, &why))
             lethe_log(p->env, LETHE_LOG_DEBUG, "not using the stored activations: %s", why.text);

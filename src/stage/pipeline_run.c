@@ -122,6 +122,10 @@ static size_t sequences(size_t ctx) {
 
 #define DEFAULT_CTX 512u
 
+int lethe_pipeline_middle_layer(int n_layer) {
+    return n_layer > 1 ? n_layer / 2 - 1 : 0;
+}
+
 lethe_status lethe_pipeline_ctx_len(const lethe_config *c, const lethe_env *env, size_t *out,
                                     lethe_err *err) {
     if (c->ctx_len < 0 || c->ctx_len > 1 << 20)
@@ -153,7 +157,7 @@ static lethe_status open_model(lethe_pipeline *p, lethe_err *err) {
 
     LETHE_TRY(lethe_lm_open(&p->lm, c->model, &o, p->env, err));
     int layers = lethe_lm_get_info(p->lm)->n_layer;
-    if (c->layer == -1) c->layer = layers > 1 ? layers / 2 - 1 : 0;
+    if (c->layer == -1) c->layer = lethe_pipeline_middle_layer(layers);
     if (c->layer > INT32_MAX || c->layer < 0) c->layer = INT32_MAX; /* check_layer says the range */
     return lethe_lm_check_layer(p->lm, (int)c->layer, err);
 }

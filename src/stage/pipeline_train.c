@@ -69,6 +69,11 @@ lethe_status lethe_pipeline_train_opts(const lethe_config *c, lethe_train_opts *
     LETHE_TRY(at_least("batch-size", c->batch_size, 1, err));
     LETHE_TRY(at_least("max-steps", c->max_steps, 0, err));
     LETHE_TRY(at_least("save-every", c->save_every, 0, err));
+    LETHE_TRY(at_least("buffer-tokens", c->buffer_tokens, 1, err));
+    LETHE_TRY(at_least("max-tokens", c->max_tokens, 0, err));
+    if (!(c->forget_share >= 0 && c->forget_share < 1))
+        return lethe_fail(err, LETHE_USAGE, "--forget-share: got %g, want 0 to less than 1",
+                          c->forget_share);
     if (!(c->expansion > 0) || c->expansion > 4096)
         return lethe_fail(err, LETHE_USAGE,
                           "--expansion: got %g, want more than 0 and at most 4096", c->expansion);
@@ -88,19 +93,30 @@ lethe_status lethe_pipeline_train_opts(const lethe_config *c, lethe_train_opts *
     return LETHE_OK;
 }
 
-/* Everything the SAE's bytes depend on, beside the rows. */
-static json_t *training_identity(const lethe_train_opts *o, const char *init_hash,
-                                 const char *store) {
+/* The reference trains on float32 rows. */
+static const char *store_kind(const lethe_config *c) {
+    if (strcmp(c->store, "auto")) return c->store;
+    if (c->epochs == 1) return "off";
+    return strcmp(c->recipe, "reference") ? "bf16" : "f32";
+}
+
+/* Everything the SAE's bytes depend on, beside the rows: in their own keys, so that a store serves
+ * other trainings. */
+static json_t *training_identity(const lethe_config *c, const lethe_train_opts *o,
+                                 const char *init_hash) {
     const lethe_recipe *r = &o->recipe;
-    return json_pack("{s:s, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:s, s:s, s:f, s:f, s:f, s:f, s:i, "
-                     "s:f, s:I, s:f, s:i}",
+    bool stored = strcmp(store_kind(c), "off") != 0;
+    return json_pack("{s:s, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:s, s:s, s:I, s:b, s:f, s:f, s:f, "
+                     "s:f, s:i, s:f, "
+                     "s:I, s:f, s:i}",
                      "recipe", r->name, "latents", (json_int_t)o->m, "k", (json_int_t)o->k,
                      "expansion", o->expansion, "batch", (json_int_t)o->batch, "epochs",
                      (json_int_t)o->epochs, "max_steps", (json_int_t)o->max_steps, "seed",
-                     (json_int_t)o->seed, "init", init_hash, "store", store, "lr", r->lr, "clip",
-                     r->clip, "warmup", r->warmup, "decay", r->decay, "aux", (int)r->aux,
-                     "aux_coef", r->aux_coef, "aux_k", (json_int_t)r->aux_k, "dead_after",
-                     r->dead_after, "b_dec_init", (int)r->b_dec_init);
+                     (json_int_t)o->seed, "init", init_hash, "store", store_kind(c), "buffer",
+                     (json_int_t)(stored ? 0 : c->buffer_tokens), "shuffle", r->shuffle, "lr",
+                     r->lr, "clip", r->clip, "warmup", r->warmup, "decay", r->decay, "aux",
+                     (int)r->aux, "aux_coef", r->aux_coef, "aux_k", (json_int_t)r->aux_k,
+                     "dead_after", r->dead_after, "b_dec_init", (int)r->b_dec_init);
 }
 
 /* ---- rows ----------------------------------------------------------------------------------- */
@@ -117,11 +133,6 @@ static void rows_close(rows *r) {
     lethe_store_close(&r->store);
     lethe_harvester_close(&r->harvester);
     lethe_mix_close(&r->mix);
-}
-
-static const char *store_kind(const lethe_config *c) {
-    if (strcmp(c->store, "auto")) return c->store;
-    return c->epochs > 1 ? "bf16" : "off";
 }
 
 static lethe_status harvest_to_store(lethe_pipeline *p, rows *r, const char *dir, lethe_dtype dtype,
@@ -165,8 +176,8 @@ static lethe_status harvest_to_store(lethe_pipeline *p, rows *r, const char *dir
 }
 
 /* Opens the store of these rows, harvesting first if it is not there. */
-static lethe_status rows_from_store(lethe_pipeline *p, rows *r, json_t *identity, lethe_dtype dtype,
-                                    lethe_err *err) {
+static lethe_status rows_from_store(lethe_pipeline *p, rows *r, const json_t *identity,
+                                    lethe_dtype dtype, bool shuffle, lethe_err *err) {
     char *dir;
     LETHE_TRY(lethe_pipeline_path(p, "activations", &dir, err));
     lethe_status st = LETHE_MISMATCH;
@@ -184,14 +195,13 @@ static lethe_status rows_from_store(lethe_pipeline *p, rows *r, json_t *identity
         if (!st) st = lethe_store_open(&r->store, dir, identity, err);
     }
     if (!st)
-        st = lethe_source_from_store(&r->source, r->store, !p->config->no_shuffle,
-                                     (uint64_t)p->config->seed, err);
+        st = lethe_source_from_store(&r->source, r->store, shuffle, (uint64_t)p->config->seed, err);
 done:
     lethe_free(dir);
     return st;
 }
 
-static lethe_status rows_open(lethe_pipeline *p, rows *r, json_t *identity, bool shuffle,
+static lethe_status rows_open(lethe_pipeline *p, rows *r, const json_t *identity, bool shuffle,
                               lethe_corpus_size size[LETHE_ROLES], lethe_err *err) {
     const lethe_config *c = p->config;
     static const char *const kinds[] = {"off", "bf16", "f32"};
@@ -209,7 +219,8 @@ static lethe_status rows_open(lethe_pipeline *p, rows *r, json_t *identity, bool
     lethe_strbuf_free(&table);
     lethe_harvest_opts ho = lethe_run_harvest_opts(p);
     LETHE_TRY(lethe_harvester_open(&r->harvester, p->lm, lethe_mix_source(r->mix), &ho, err));
-    if (kind) return rows_from_store(p, r, identity, kind == 1 ? LETHE_BF16 : LETHE_F32, err);
+    if (kind)
+        return rows_from_store(p, r, identity, kind == 1 ? LETHE_BF16 : LETHE_F32, shuffle, err);
     uint64_t block = (uint64_t)c->buffer_tokens / (uint64_t)c->ctx_len;
     return lethe_source_from_harvest(&r->source, r->harvester, lethe_lm_get_info(p->lm)->d_model,
                                      (size_t)c->ctx_len, lethe_mix_total(r->mix), block ? block : 1,
@@ -219,10 +230,11 @@ static lethe_status rows_open(lethe_pipeline *p, rows *r, json_t *identity, bool
 /* ---- the stage ------------------------------------------------------------------------------ */
 
 static json_t *figures_of(const lethe_train_result *r) {
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:f}", "steps", (json_int_t)r->steps,
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:f}", "steps", (json_int_t)r->steps,
                      "skipped", (json_int_t)r->skipped, "tokens", (json_int_t)r->tokens, "loss",
                      lethe_json_real(r->recon_loss), "fvu", lethe_json_real(r->fvu), "l0",
-                     lethe_json_real(r->l0), "dead", (json_int_t)r->dead, "seconds", r->seconds);
+                     lethe_json_real(r->l0), "dead", (json_int_t)r->dead, "latents",
+                     (json_int_t)r->m, "seconds", r->seconds);
 }
 
 static void figures_back(const json_t *f, lethe_train_result *r) {
@@ -234,6 +246,7 @@ static void figures_back(const json_t *f, lethe_train_result *r) {
                               .fvu = REAL("fvu"),
                               .l0 = REAL("l0"),
                               .dead = (size_t)REAL("dead"),
+                              .m = (size_t)REAL("latents"),
                               .seconds = REAL("seconds")};
 #undef REAL
 }
@@ -245,6 +258,42 @@ static void fill_meta(const lethe_pipeline *p, lethe_sae_meta *meta) {
     snprintf(meta->model_hash, sizeof meta->model_hash, "%s", info->hash);
 }
 
+/* identity: of the rows (new reference); key: of rows and training together. */
+static lethe_status train_keys(lethe_pipeline *p, const lethe_train_opts *o, json_t **identity,
+                               char key[LETHE_HASH_HEX], lethe_err *err) {
+    char init_hash[LETHE_HASH_HEX] = "";
+    if (o->init) LETHE_TRY(lethe_hash_file(o->init, init_hash, err));
+    json_t *of_rows = lethe_run_rows_identity(p), *all = json_object();
+    bool ok = of_rows != NULL;
+    if (ok) lethe_json_put(of_rows, "no_forget", json_boolean(p->config->no_forget), &ok);
+    if (ok) lethe_json_put(of_rows, "dtype", json_string(store_kind(p->config)), &ok);
+    lethe_json_put(all, "rows", json_incref(of_rows), &ok);
+    lethe_json_put(all, "training", training_identity(p->config, o, init_hash), &ok);
+    lethe_status st = ok ? lethe_run_key(json_incref(all), key, err)
+                         : lethe_fail(err, LETHE_NOMEM, "out of memory for a stage's key");
+    json_decref(all);
+    if (st)
+        json_decref(of_rows);
+    else
+        *identity = of_rows;
+    return st;
+}
+
+/* Trains; a checkpoint that does not fit or is damaged is set aside if the pipeline may. */
+static lethe_status train_or_restart(lethe_pipeline *p, rows *r, lethe_train_opts *o,
+                                     lethe_sae_meta *meta, const char *sae_path, const char *ckpt,
+                                     lethe_train_result *result, lethe_err *err) {
+    bool may_restart = p->resume_if_possible && !o->resume;
+    if (p->resume_if_possible && !p->config->fresh) o->resume = true;
+    lethe_status st = lethe_train_run(r->source, o, meta, sae_path, ckpt, p->env, result, err);
+    bool unfit = st == LETHE_MISMATCH || st == LETHE_FORMAT;
+    if (!unfit || !may_restart || !o->resume || !lethe_path_exists(ckpt)) return st;
+    lethe_log(p->env, LETHE_LOG_INFO, "starting again: %s", err->text);
+    unlink(ckpt);
+    LETHE_TRY(lethe_source_seek(r->source, (lethe_place){0}, err));
+    return lethe_train_run(r->source, o, meta, sae_path, ckpt, p->env, result, err);
+}
+
 lethe_status lethe_pipeline_train(lethe_pipeline *p, lethe_train_result *result,
                                   lethe_sae_meta *meta, lethe_stage_info *info, lethe_err *err) {
     *info = (lethe_stage_info){0};
@@ -252,42 +301,24 @@ lethe_status lethe_pipeline_train(lethe_pipeline *p, lethe_train_result *result,
     lethe_train_opts o;
     LETHE_TRY(lethe_pipeline_train_opts(p->config, &o, err));
     LETHE_TRY(lethe_run_corpora(p, !p->config->no_forget, err));
-    char key[LETHE_HASH_HEX], init_hash[LETHE_HASH_HEX] = "";
-    if (o.init) LETHE_TRY(lethe_hash_file(o.init, init_hash, err));
-    json_t *identity = lethe_run_rows_identity(p), *all = json_object();
-    bool ok = identity != NULL;
-    if (ok) lethe_json_put(identity, "no_forget", json_boolean(p->config->no_forget), &ok);
-    lethe_json_put(all, "rows", json_incref(identity), &ok);
-    lethe_json_put(all, "training", training_identity(&o, init_hash, store_kind(p->config)), &ok);
-    lethe_status st = ok ? lethe_run_key(json_incref(all), key, err)
-                         : lethe_fail(err, LETHE_NOMEM, "out of memory for a stage's key");
-    json_decref(all);
-
-    char *sae_path = NULL, *ckpt = NULL;
-    rows r = {0};
-    if (!st && lethe_run_done(p, "train", key, "sae.safetensors")) {
+    char key[LETHE_HASH_HEX], *sae_path = NULL, *ckpt = NULL;
+    json_t *identity;
+    LETHE_TRY(train_keys(p, &o, &identity, key, err));
+    if (lethe_run_done(p, "train", key, "sae.safetensors")) {
         info->reused = true;
         figures_back(lethe_run_figures(p, "train"), result);
-        goto done;
+        json_decref(identity);
+        return LETHE_OK;
     }
+    rows r = {0};
     double start = lethe_seconds();
-    if (!st) st = lethe_pipeline_path(p, "sae.safetensors", &sae_path, err);
+    lethe_status st = lethe_pipeline_path(p, "sae.safetensors", &sae_path, err);
     if (!st) st = lethe_pipeline_path(p, "train.ckpt", &ckpt, err);
     if (!st) st = rows_open(p, &r, identity, o.recipe.shuffle, info->size, err);
-    if (!st) {
-        o.identity = key;
-        o.resume |= p->resume_if_possible;
-        st = lethe_train_run(r.source, &o, meta, sae_path, ckpt, p->env, result, err);
-        if (st == LETHE_MISMATCH && p->resume_if_possible && lethe_path_exists(ckpt)) {
-            lethe_log(p->env, LETHE_LOG_INFO, "starting again: %s", err->text);
-            unlink(ckpt);
-            st = lethe_source_seek(r.source, (lethe_place){0}, err);
-            if (!st) st = lethe_train_run(r.source, &o, meta, sae_path, ckpt, p->env, result, err);
-        }
-    }
+    o.identity = key;
+    if (!st) st = train_or_restart(p, &r, &o, meta, sae_path, ckpt, result, err);
     info->seconds = lethe_seconds() - start;
     if (!st) st = lethe_run_record(p, "train", key, figures_of(result), err);
-done:
     rows_close(&r);
     lethe_free(sae_path);
     lethe_free(ckpt);

@@ -18,7 +18,7 @@ typedef struct row_file {
 
 struct lethe_source {
     size_t d;
-    uint64_t rows; /* of one epoch; from a harvest: at most */
+    uint64_t rows; /* of one epoch; from a harvest: about */
     bool shuffle;
     uint64_t seed;
     lethe_place place;
@@ -187,7 +187,7 @@ lethe_status lethe_source_from_files(lethe_source **out, const char *path, bool 
 }
 
 static void files_read(const lethe_source *s, const uint64_t *row, size_t n, float *x) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(lethe_threads())
     for (size_t i = 0; i < n; i++) {
         size_t f = s->n_files - 1;
         while (s->file[f].first > row[i]) f--;
@@ -204,7 +204,8 @@ lethe_status lethe_source_from_harvest(lethe_source **out, lethe_harvester *h, s
                                        lethe_err *err) {
     if (block_windows > total_windows) block_windows = total_windows;
     if (!block_windows) block_windows = 1;
-    LETHE_TRY(make(out, d, total_windows * ctx_len, shuffle, seed, err));
+    double rows = (double)(total_windows * ctx_len) * lethe_harvester_stats(h)->keep_share;
+    LETHE_TRY(make(out, d, (uint64_t)(rows + 0.5), shuffle, seed, err));
     lethe_source *s = *out;
     s->harvester = h;
     s->total_windows = total_windows;

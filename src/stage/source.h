@@ -38,7 +38,7 @@ lethe_status lethe_source_from_harvest(lethe_source **out, lethe_harvester *h, s
 void lethe_source_close(lethe_source **s);
 
 size_t lethe_source_d(const lethe_source *s);
-uint64_t lethe_source_rows(const lethe_source *s); /* of one epoch; from a harvest: at most */
+uint64_t lethe_source_rows(const lethe_source *s); /* of one epoch; from a harvest: about */
 
 /* x [want, d] = the next rows of this epoch; *got < want only at its end, after which the next call
  * begins the next epoch. */

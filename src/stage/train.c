@@ -38,8 +38,7 @@ lethe_train_opts lethe_train_defaults(void) {
 
 /* ---- checkpoints ---------------------------------------------------------------------------- */
 
-static lethe_status save(run *r, lethe_err *err) {
-    lethe_place p = lethe_source_place(r->source);
+static lethe_status save(run *r, lethe_place p, lethe_err *err) {
     json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:s}", "epoch", (json_int_t)p.epoch, "block",
                           (json_int_t)p.block, "row", (json_int_t)p.row, "tokens",
                           (json_int_t)r->tokens, "skipped", (json_int_t)r->skipped, "identity",
@@ -141,7 +140,7 @@ static void smooth(double *mean, double x, uint64_t step) {
     *mean += rate * (x - *mean);
 }
 
-static void show(run *r, const lethe_step_stats *s, size_t n, bool last) {
+static void show(run *r, const lethe_step_stats *s, bool last) {
     uint64_t step = lethe_trainer_steps(r->trainer), done = step - r->first_step;
     if (s && !s->skipped) {
         smooth(&r->loss, s->total_loss, done - 1);
@@ -156,7 +155,6 @@ static void show(run *r, const lethe_step_stats *s, size_t n, bool last) {
              r->loss, r->fvu, r->l0, s ? s->dead : 0,
              (double)(done * r->opts->batch) / (now - r->started + 1e-9),
              r->skipped ? "  (steps skipped)" : "");
-    (void)n;
     lethe_report_progress(r->env, &(lethe_progress){.stage = "train",
                                                     .done = (double)step,
                                                     .total = (double)r->total_steps,
@@ -180,12 +178,13 @@ static lethe_status note_skip(run *r, const lethe_step_stats *s, lethe_err *err)
         lethe_trainer_steps(r->trainer), SKIPS_TO_STOP, s->lr / 10);
 }
 
-static lethe_status stopped(run *r, lethe_err *err) {
+/* place: of the first row that no step has seen. */
+static lethe_status stopped(run *r, lethe_place place, lethe_err *err) {
     uint64_t step = lethe_trainer_steps(r->trainer);
     if (!r->checkpoint)
         return lethe_fail(err, LETHE_STOPPED, "stopped at step %" PRIu64 "; nothing was saved",
                           step);
-    LETHE_TRY(save(r, err));
+    LETHE_TRY(save(r, place, err));
     return lethe_fail(err, LETHE_STOPPED,
                       "stopped at step %" PRIu64 " of %" PRIu64 "; saved %s (go on with the same "
                       "command and --resume)",
@@ -197,21 +196,22 @@ static lethe_status loop(run *r, lethe_err *err) {
     uint64_t step;
     while ((step = lethe_trainer_steps(r->trainer)) < r->total_steps &&
            lethe_source_place(r->source).epoch < o->epochs) {
-        if (lethe_stop_requested()) return stopped(r, err);
+        lethe_place before = lethe_source_place(r->source);
+        if (lethe_stop_requested()) return stopped(r, before, err);
         size_t n;
         lethe_status st = lethe_source_next(r->source, r->x, o->batch, &n, err);
-        if (st == LETHE_STOPPED) return stopped(r, err);
+        if (st == LETHE_STOPPED) return stopped(r, before, err); /* rows may be half drawn */
         if (st) return st;
         if (!n) continue;
         lethe_step_stats s;
         LETHE_TRY(lethe_trainer_step(r->trainer, r->x, n, &s, err));
         r->tokens += n;
         LETHE_TRY(note_skip(r, &s, err));
-        show(r, &s, n, false);
+        show(r, &s, false);
         if (r->checkpoint && o->save_every && (step + 1) % o->save_every == 0)
-            LETHE_TRY(save(r, err));
+            LETHE_TRY(save(r, lethe_source_place(r->source), err));
     }
-    show(r, NULL, 0, true);
+    show(r, NULL, true);
     return LETHE_OK;
 }
 
@@ -278,12 +278,16 @@ lethe_status lethe_train_run(lethe_source *source, const lethe_train_opts *opts,
                       r.total_steps);
         st = loop(&r, err);
     }
-    if (!st) st = check(&r, result, err);
+    if (!st) {
+        st = check(&r, result, err);
+        if (st == LETHE_STOPPED) st = stopped(&r, (lethe_place){.epoch = opts->epochs}, err);
+    }
     if (!st) {
         result->steps = lethe_trainer_steps(r.trainer);
         result->skipped = r.skipped;
         result->tokens = r.tokens;
         result->dead = lethe_trainer_dead(r.trainer);
+        result->m = lethe_trainer_sae(r.trainer)->m;
         snprintf(meta->recipe, sizeof meta->recipe, "%s", opts->recipe.name);
         meta->seed = opts->seed;
         meta->steps = result->steps;

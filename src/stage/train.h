@@ -27,6 +27,7 @@ lethe_train_opts lethe_train_defaults(void);
 typedef struct lethe_train_result {
     uint64_t steps, skipped, tokens, resumed_at;
     double recon_loss, fvu, l0; /* of the finished SAE, over a sample of the rows */
+    size_t m;                   /* latents in all */
     size_t dead;                /* latents that have not fired for long; see recipe.dead_after */
     double seconds;             /* of this call */
 } lethe_train_result;

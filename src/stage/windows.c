@@ -117,7 +117,8 @@ static lethe_status count(lethe_mix *m, lethe_role role, uint64_t enough, lethe_
 
 /* ---- shares --------------------------------------------------------------------------------- */
 
-/* Scales the roles of `mask` down to `want` windows in all, in proportion, largest remainder last.
+/* Scales the roles of `mask` down to `want` windows in all, in proportion; what rounding leaves
+ * goes to the last.
  */
 static void cut_to(lethe_corpus_size *size, const bool mask[LETHE_ROLES], uint64_t want) {
     uint64_t have = 0, given = 0;
