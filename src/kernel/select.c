@@ -14,6 +14,10 @@
 #define TILE_N 256
 #define TILE_M 512
 
+/* Products smaller than this many multiply-adds are not worth waking other threads for: a token of
+ * a small model while it generates. */
+#define ALONE (1 << 20)
+
 static size_t min_size(size_t a, size_t b) {
     return a < b ? a : b;
 }
@@ -94,7 +98,7 @@ lethe_status lethe_select(const float *x, size_t n, const float *w, size_t m, si
     enum { MOST = 4 };
     assert(n_sel <= MOST && m <= INT32_MAX);
     if (n == 0) return LETHE_OK;
-    int threads = lethe_threads();
+    int threads = (double)n * (double)m * (double)d < ALONE ? 1 : lethe_threads();
     plan p = plan_make(n, m, d, threads);
     running run[MOST] = {0};
     float *tiles = NULL;

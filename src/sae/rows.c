@@ -19,8 +19,11 @@ float lethe_row_normalise(float *row, size_t d) {
     return norm;
 }
 
+/* Below this many rows a loop is over before another thread has woken up. */
+#define FEW 16
+
 void lethe_rows_sub(float *out, const float *x, size_t n, size_t d, const float *b) {
-#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static) if (n > FEW)
     for (size_t t = 0; t < n; t++)
         for (size_t i = 0; i < d; i++) out[t * d + i] = x[t * d + i] - b[i];
 }
@@ -29,7 +32,7 @@ void lethe_rows_decode(float *out, size_t n, size_t d, const float *bias, const 
                        const lethe_codes *codes) {
     const lethe_kernels *kern = lethe_kernels_get();
     size_t k = codes->k;
-#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static) if (n > FEW)
     for (size_t t = 0; t < n; t++) {
         const float *value = codes->value + t * k;
         float *row = out + t * d;

@@ -19,7 +19,8 @@ typedef enum lethe_aux_kind {
     LETHE_AUX_NONE,
     LETHE_AUX_REFERENCE, /* re-encodes the error with b_dec subtracted; MSE; gradient into live
                             latents */
-    LETHE_AUX_NORMALISED /* dead pre-activations of x; error normalised by its own variance */
+    LETHE_AUX_NORMALISED /* dead pre-activations of x; error normalised by its own variance, and
+                            the reconstruction loss by the batch's */
 } lethe_aux_kind;
 
 typedef enum lethe_bias_init {
@@ -55,11 +56,13 @@ void lethe_recipe_resolve(lethe_recipe *r, size_t d, size_t m);
 
 typedef struct lethe_step_stats {
     double recon_loss; /* mean over elements of (x^ - x)^2 */
-    double aux_loss, total_loss;
-    double fvu;       /* sum (x - x^)^2 / sum (x - mean of the batch)^2 */
-    double l0;        /* mean number of latents that fired */
-    size_t dead;      /* dead latents before the step */
-    double grad_norm; /* before clipping */
+    double aux_loss;   /* as the recipe's kind defines it, without its coefficient */
+    double total_loss; /* what is minimised: recon_loss + aux_coef * aux_loss; with
+                          LETHE_AUX_NORMALISED fvu in place of recon_loss */
+    double fvu;        /* sum (x - x^)^2 / sum (x - mean of the batch)^2 */
+    double l0;         /* mean number of latents that fired */
+    size_t dead;       /* dead latents before the step */
+    double grad_norm;  /* before clipping */
     double lr;
     bool skipped; /* loss or gradient not finite: parameters untouched */
 } lethe_step_stats;
@@ -87,9 +90,9 @@ lethe_status lethe_trainer_step(lethe_trainer *t, const float *x, size_t n, leth
                                 lethe_err *err);
 
 /* All the state: parameters, Adam's moments, idle counters, step; `extra` is the caller's own state
- * (data position, random state) as a string, given back by load. Atomic. A resumed trainer goes on
- * to the same bytes. load fails with MISMATCH when recipe or shape differ, FORMAT when damaged
- * (a checksum covers the file). */
+ * (data position, random state) as a string (NULL: empty), given back by load, owned. Atomic. A
+ * resumed trainer goes on to the same bytes. load fails with MISMATCH when recipe or shape differ,
+ * FORMAT when damaged (a checksum covers the file). */
 lethe_status lethe_trainer_save(const lethe_trainer *t, const char *path, const char *extra,
                                 lethe_err *err);
 lethe_status lethe_trainer_load(lethe_trainer *t, const char *path, char **extra, lethe_err *err);
