@@ -10,10 +10,11 @@
  * next-token distribution over the same positions, and how often the most likely token stays
  *   activity     how often the chosen features fired meanwhile
  *
- * How a text is cut: each document of the corpus into windows of up to ctx_len tokens, each
- * starting with BOS if the model wants one. BOS is not scored; every other token is scored once.
- * Without BOS a window begins with the last token of the one before, for context, so only a
- * document's very first token goes unscored.
+ * How a text is cut: each document of the corpus (a file, a JSON line; with `paragraphs`, each
+ * piece between blank lines) into windows of up to ctx_len tokens, each starting with BOS if the
+ * model wants one. BOS is not scored; every other token is scored once. Without BOS a window begins
+ * with the last token of the one before, for context, so only a document's very first token goes
+ * unscored.
  */
 #ifndef LETHE_STAGE_EVAL_H
 #define LETHE_STAGE_EVAL_H
@@ -40,6 +41,7 @@ typedef struct lethe_eval_opts {
     bool reference_tokens;   /* probes tokenised as in the reference experiment */
     uint64_t text_tokens;    /* most tokens of text to score; 0: all; 20,000 */
     size_t text_ctx;         /* window of the text; 0: the model's ctx_len */
+    bool paragraphs;         /* blank lines part documents; false: a file is one stream */
     bool special_too;        /* ablate at BOS and other special positions, too; false */
 } lethe_eval_opts;
 

@@ -25,6 +25,7 @@ static json_t *config_json(const lethe_eval_result *r, json_t *extra, bool *ok) 
     }
     if (r->has_text) {
         lethe_json_put(o, "text_ctx", json_integer((json_int_t)r->text.ctx), ok);
+        lethe_json_put(o, "text_paragraphs", json_boolean(r->opts.paragraphs), ok);
         lethe_json_put(o, "text_tokens", json_integer((json_int_t)r->text.tokens), ok);
         lethe_json_put(o, "text_windows", json_integer((json_int_t)r->text.windows), ok);
     }

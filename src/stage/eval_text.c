@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 #include "stage/eval_parts.h"
-#include "stage/windows.h"
+#include "stage/eval_windows.h"
 
 #define LOGITS_ROOM ((size_t)1 << 30) /* bytes */
 
@@ -47,87 +47,6 @@ static size_t argmax(const float *x, size_t n) {
     for (size_t i = 1; i < n; i++)
         if (x[i] > x[best]) best = i;
     return best;
-}
-
-/* ---- windows --------------------------------------------------------------------------------- */
-
-/* Documents of the corpus, cut into windows as eval.h says. */
-typedef struct cutter {
-    const lethe_lm *lm;
-    lethe_corpus *corpus;
-    size_t ctx;
-    int32_t bos;        /* -1: windows overlap by a token instead */
-    lethe_tokens queue; /* tokens of the present document from `head` on */
-    size_t head;
-    lethe_tokens next; /* first piece of the next document, waiting */
-    bool document_done, text_done, has_next;
-    int32_t last; /* last token handed out of this document, -1: none */
-} cutter;
-
-static void cutter_free(cutter *c) {
-    lethe_tokens_free(&c->queue);
-    lethe_tokens_free(&c->next);
-}
-
-/* Reads pieces until the queue holds a window's worth or the document ends. */
-static lethe_status cutter_fill(cutter *c, lethe_err *err) {
-    if (c->head) {
-        c->queue.n -= c->head;
-        memmove(c->queue.id, c->queue.id + c->head, c->queue.n * sizeof *c->queue.id);
-        c->head = 0;
-    }
-    while (!c->document_done && c->queue.n < c->ctx) {
-        lethe_piece piece;
-        bool got;
-        LETHE_TRY(lethe_corpus_next(c->corpus, &piece, &got, err));
-        if (!got) {
-            c->document_done = c->text_done = true;
-        } else if (piece.starts_document && (c->queue.n || c->last >= 0)) {
-            c->document_done = c->has_next = true;
-            LETHE_TRY(lethe_piece_tokens(c->lm, &piece, &c->next, err));
-        } else {
-            LETHE_TRY(lethe_piece_tokens(c->lm, &piece, &c->queue, err));
-        }
-    }
-    return LETHE_OK;
-}
-
-static void next_document(cutter *c) {
-    lethe_tokens empty = c->queue;
-    c->queue = c->next;
-    c->next = empty;
-    c->next.n = 0;
-    c->head = 0;
-    c->last = -1;
-    c->document_done = c->has_next = false;
-}
-
-/* The next window, at most `most` scored tokens, appended to out (emptied first); out->n is 0 at
- * the end of the text. Every window has a token of context, then at least one to score. */
-static lethe_status cutter_next(cutter *c, uint64_t most, lethe_tokens *out, lethe_err *err) {
-    out->n = 0;
-    for (;;) {
-        LETHE_TRY(cutter_fill(c, err));
-        size_t have = c->queue.n - c->head;
-        int32_t context = c->bos >= 0 ? c->bos : c->last;
-        if (have && context < 0) { /* the document's first token: context for the others */
-            context = c->queue.id[c->head++];
-            have--;
-            c->last = context;
-        }
-        if (have) {
-            size_t n = have < c->ctx - 1 ? have : c->ctx - 1;
-            if (n > most) n = (size_t)most;
-            LETHE_TRY(lethe_tokens_push(out, context, err));
-            for (size_t i = 0; i < n; i++)
-                LETHE_TRY(lethe_tokens_push(out, c->queue.id[c->head + i], err));
-            c->head += n;
-            c->last = out->id[n];
-            return LETHE_OK;
-        }
-        if (c->text_done) return LETHE_OK;
-        if (c->has_next) next_document(c);
-    }
 }
 
 /* ---- a group of windows ---------------------------------------------------------------------- */
@@ -202,10 +121,10 @@ static lethe_status on_logits(void *user, size_t seq, size_t pos, const float *l
     return LETHE_OK;
 }
 
-static lethe_status group_read(group *g, cutter *c, uint64_t left, lethe_err *err) {
+static lethe_status group_read(group *g, lethe_cutter *c, uint64_t left, lethe_err *err) {
     for (g->n = 0; g->n < g->most && left; g->n++) {
         lethe_tokens *w = &g->window[g->n];
-        LETHE_TRY(cutter_next(c, left, w, err));
+        LETHE_TRY(lethe_cutter_next(c, left, w, err));
         if (!w->n) break;
         g->seq[g->n] = (lethe_seq){w->id, w->n - 1};
         left -= w->n - 1;
@@ -225,7 +144,8 @@ static lethe_status group_run(const lethe_eval_job *job, group *g, lethe_err *er
 
 /* ---- the whole text -------------------------------------------------------------------------- */
 
-static lethe_status run(const lethe_eval_job *job, group *g, cutter *c, lethe_err *err) {
+static lethe_status run(const lethe_eval_job *job, group *g, lethe_cutter *c,
+                        const lethe_corpus *text, lethe_err *err) {
     uint64_t limit = job->opts->text_tokens ? job->opts->text_tokens : UINT64_MAX;
     uint64_t windows = 0;
     for (;;) {
@@ -251,7 +171,7 @@ static lethe_status run(const lethe_eval_job *job, group *g, cutter *c, lethe_er
                                                       .finished = true});
     if (!g->tokens)
         return lethe_fail(err, LETHE_FORMAT, "%s: no text in it to measure perplexity on",
-                          lethe_corpus_name(c->corpus));
+                          lethe_corpus_name(text));
     double n = (double)g->tokens;
     lethe_eval_text *t = &job->result->text;
     *t = (lethe_eval_text){.tokens = g->tokens, .windows = windows, .ctx = g->ctx};
@@ -265,14 +185,13 @@ static lethe_status run(const lethe_eval_job *job, group *g, cutter *c, lethe_er
 }
 
 lethe_status lethe_eval_run_text(const lethe_eval_job *job, lethe_corpus *text, lethe_err *err) {
-    const lethe_lm_info *info = lethe_lm_get_info(job->lm);
     group g = {0};
-    cutter c = {.lm = job->lm, .corpus = text, .bos = info->add_bos ? info->bos : -1, .last = -1};
-    lethe_corpus_rewind(text);
+    lethe_cutter *c = NULL;
     lethe_status st = group_make(job, &g, err);
-    c.ctx = g.ctx;
-    if (st == LETHE_OK) st = run(job, &g, &c, err);
+    if (st == LETHE_OK)
+        st = lethe_cutter_open(&c, job->lm, text, g.ctx, job->opts->paragraphs, err);
+    if (st == LETHE_OK) st = run(job, &g, c, text, err);
     group_free(&g);
-    cutter_free(&c);
+    lethe_cutter_close(&c);
     return st;
 }

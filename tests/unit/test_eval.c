@@ -167,17 +167,22 @@ static void documents_are_apart(void **state) {
     const char *one = "The river runs to the sea.", *two = "A queen lived in the tower.";
     char lines[256];
     snprintf(lines, sizeof lines, "{\"text\": \"%s\"}\n{\"text\": \"%s\"}\n", one, two);
-    lethe_corpus *c = corpus("two.jsonl", lines);
-    lethe_eval_opts o = options();
-    lethe_eval_result r = run_text(lm, NULL, c, &o);
     size_t n1, n2;
     double p1 = own_perplexity(lm, one, CTX, &n1), p2 = own_perplexity(lm, two, CTX, &n2);
     double want = exp((log(p1) * (double)n1 + log(p2) * (double)n2) / (double)(n1 + n2));
-    assert_int_equal(r.text.tokens, n1 + n2);
-    assert_int_equal(r.text.windows, 2);
-    assert_true(fabs(r.text.perplexity[LETHE_BASELINE] / want - 1) < 1e-5);
-    lethe_eval_result_free(&r);
-    lethe_corpus_close(&c);
+    lethe_eval_opts o = options();
+    for (int paragraphs = 0; paragraphs < 2; paragraphs++) {
+        char blank[256]; /* the last paragraph ends with the file, without a newline */
+        snprintf(blank, sizeof blank, "\n\n%s\r\n \t\r\n\n%s", one, two);
+        lethe_corpus *c = paragraphs ? corpus("two.txt", blank) : corpus("two.jsonl", lines);
+        o.paragraphs = paragraphs;
+        lethe_eval_result r = run_text(lm, NULL, c, &o);
+        assert_int_equal(r.text.tokens, n1 + n2);
+        assert_int_equal(r.text.windows, 2);
+        assert_true(fabs(r.text.perplexity[LETHE_BASELINE] / want - 1) < 1e-5);
+        lethe_eval_result_free(&r);
+        lethe_corpus_close(&c);
+    }
 }
 
 static void perplexity_of_a_real_model(void **state) {
