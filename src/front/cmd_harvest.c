@@ -48,13 +48,14 @@ static lethe_status open_text(const lethe_invocation *in, input *i, lethe_err *e
     LETHE_TRY(open_model(in, i, ctx, err));
     lethe_mix_opts mo = {.ctx_len = lethe_lm_ctx_len(i->lm),
                          .bos = true,
+                         .separate = c->separate_documents,
                          .shuffle = !c->text.n,
                          .forget_share = c->forget_share,
                          .max_tokens = (uint64_t)c->max_tokens,
                          .seed = (uint64_t)c->seed};
     LETHE_TRY(lethe_mix_open(&i->mix, i->lm, i->corpus, &mo, in->env, err));
     i->source = lethe_mix_source(i->mix);
-    i->total = (double)(lethe_mix_total(i->mix) * mo.ctx_len);
+    i->total = lethe_mix_tokens(i->mix);
     return LETHE_OK;
 }
 

@@ -55,7 +55,7 @@ typedef struct lethe_config {
     char *token_ids;
     double forget_share;
     int64_t max_tokens;
-    bool keep_bos, keep_outliers;
+    bool keep_bos, keep_outliers, separate_documents;
     /* training */
     char *recipe, *init, *activations, *store, *aux, *b_dec_init;
     double expansion, lr, clip, warmup, decay, aux_coef, dead_after;

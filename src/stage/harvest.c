@@ -8,6 +8,7 @@
 #include "base/mem.h"
 
 #define MEDIAN_ROWS 1024u
+#define HELD_FLOATS ((size_t)4 << 20)
 
 struct lethe_harvester {
     lethe_lm *lm;
@@ -30,10 +31,7 @@ lethe_harvest_opts lethe_harvest_defaults(void) {
 static lethe_status mix_next(void *user, int32_t *token, size_t cap, size_t *n, lethe_role *role,
                              lethe_err *err) {
     (void)cap; /* the mix was opened with the context's length */
-    bool got;
-    LETHE_TRY(lethe_mix_next(user, token, role, &got, err));
-    *n = got ? cap : 0;
-    return LETHE_OK;
+    return lethe_mix_next(user, token, n, role, err);
 }
 
 static lethe_status mix_restart(void *user, uint64_t skip, lethe_err *err) {
@@ -125,7 +123,9 @@ lethe_status lethe_harvester_open(lethe_harvester **out, lethe_lm *lm, lethe_win
     h->opts = *opts;
     h->d = lethe_lm_get_info(lm)->d_model;
     h->ctx = lethe_lm_ctx_len(lm);
-    h->batch = lethe_lm_n_seq(lm);
+    /* Short windows come many at a time; what is held stays small for a wide model. */
+    size_t fit = HELD_FLOATS / (h->ctx * h->d), least = lethe_lm_n_seq(lm);
+    h->batch = fit < least ? least : fit > 64 ? 64 : fit;
     size_t rows = h->batch * h->ctx;
     lethe_status st = lethe_alloc(&h->raw, rows, h->d * sizeof(float), "a batch of rows", err);
     if (!st) st = lethe_alloc(&h->token, rows, sizeof *h->token, "a batch of windows", err);
@@ -180,6 +180,7 @@ lethe_status lethe_harvester_next(lethe_harvester *h, size_t max_windows, lethe_
         }
     }
     h->stats.windows += windows;
+    for (size_t w = 0; w < windows; w++) h->stats.tokens += h->seq[w].n;
     h->stats.rows += n;
     *rows = (lethe_harvest_rows){n, h->raw, h->row_token, h->row_pos, h->row_role, windows};
     return LETHE_OK;

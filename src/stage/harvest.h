@@ -29,8 +29,9 @@ typedef struct lethe_harvest_opts {
 lethe_harvest_opts lethe_harvest_defaults(void);
 
 typedef struct lethe_harvest_stats {
-    uint64_t windows, rows, special, outliers; /* rows: handed out; the others: left out */
-    double max_norm;                           /* rows above it are outliers; 0: none are */
+    uint64_t windows, tokens;
+    uint64_t rows, special, outliers; /* rows: handed out; the others: left out */
+    double max_norm;                  /* rows above it are outliers; 0: none are */
     double keep_share; /* of all positions, from the first windows: what is handed out */
 } lethe_harvest_stats;
 

@@ -114,7 +114,7 @@ static lethe_status from_model(lethe_pipeline *p, tally *t, lethe_err *err) {
     lethe_harvest_opts ho = lethe_run_harvest_opts(p);
     lethe_status st = lethe_mix_open(&mix, p->lm, p->corpus, &mo, p->env, err);
     if (!st) st = lethe_harvester_open(&h, p->lm, lethe_mix_source(mix), &ho, err);
-    double total = st ? 0 : (double)(lethe_mix_total(mix) * mo.ctx_len), done = 0;
+    double total = st ? 0 : lethe_mix_tokens(mix), done = 0;
     while (!st) {
         lethe_harvest_rows b;
         st = lethe_harvester_next(h, SIZE_MAX, &b, err);
@@ -123,10 +123,10 @@ static lethe_status from_model(lethe_pipeline *p, tally *t, lethe_err *err) {
             size_t n = b.n - at < BATCH ? b.n - at : BATCH;
             st = tally_rows(t, b.x + at * t->sae->d, b.role + at, n, err);
         }
-        done += (double)(b.windows * mo.ctx_len);
+        done = (double)lethe_harvester_stats(h)->tokens;
         show(p, done, total, false);
     }
-    if (!st) show(p, done, total, true);
+    if (!st) show(p, done, done, true);
     lethe_harvester_close(&h);
     lethe_mix_close(&mix);
     return st;

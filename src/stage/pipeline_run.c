@@ -206,6 +206,7 @@ lethe_mix_opts lethe_run_mix_opts(const lethe_pipeline *p) {
     bool reference = c->recipe && !strcmp(c->recipe, "reference");
     return (lethe_mix_opts){.ctx_len = (size_t)c->ctx_len,
                             .bos = !reference,
+                            .separate = c->separate_documents,
                             .shuffle = !reference && !c->no_shuffle,
                             .forget_share = c->forget_share,
                             .max_tokens = (uint64_t)c->max_tokens,
@@ -224,11 +225,12 @@ lethe_harvest_opts lethe_run_harvest_opts(const lethe_pipeline *p) {
 json_t *lethe_run_rows_identity(const lethe_pipeline *p) {
     const lethe_config *c = p->config;
     lethe_mix_opts m = lethe_run_mix_opts(p);
-    json_t *o = json_pack("{s:s, s:I, s:s, s:I, s:b, s:b, s:b, s:f, s:I, s:I}", "model",
+    json_t *o = json_pack("{s:s, s:I, s:s, s:I, s:b, s:b, s:b, s:b, s:f, s:I, s:I}", "model",
                           lethe_lm_get_info(p->lm)->hash, "layer", (json_int_t)c->layer, "hook",
-                          c->hook, "ctx_len", (json_int_t)c->ctx_len, "bos", m.bos, "keep_outliers",
-                          c->keep_outliers, "in_order", !m.shuffle, "forget_share", c->forget_share,
-                          "max_tokens", (json_int_t)c->max_tokens, "seed", (json_int_t)c->seed);
+                          c->hook, "ctx_len", (json_int_t)c->ctx_len, "bos", m.bos, "separate",
+                          m.separate, "keep_outliers", c->keep_outliers, "in_order", !m.shuffle,
+                          "forget_share", c->forget_share, "max_tokens", (json_int_t)c->max_tokens,
+                          "seed", (json_int_t)c->seed);
     bool ok = o != NULL;
     for (int r = 0; r < LETHE_ROLES && ok; r++)
         lethe_json_put(o, lethe_role_name((lethe_role)r), json_string(p->corpus_hash[r]), &ok);

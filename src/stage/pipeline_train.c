@@ -140,13 +140,13 @@ static lethe_status harvest_to_store(lethe_pipeline *p, rows *r, const char *dir
     lethe_store_writer *w;
     size_t d = lethe_lm_get_info(p->lm)->d_model;
     LETHE_TRY(lethe_store_create(&w, dir, d, dtype, identity, err));
-    double total = (double)lethe_mix_total(r->mix) * (double)p->config->ctx_len, done = 0;
+    double total = lethe_mix_tokens(r->mix);
     lethe_status st;
     lethe_harvest_rows batch;
     while (!(st = lethe_harvester_next(r->harvester, SIZE_MAX, &batch, err)) && batch.windows) {
         st = lethe_store_put(w, batch.x, batch.token, batch.position, batch.role, batch.n, err);
         if (st) break;
-        done += (double)(batch.windows * (size_t)p->config->ctx_len);
+        double done = (double)lethe_harvester_stats(r->harvester)->tokens;
         lethe_report_progress(
             p->env,
             &(lethe_progress){
@@ -159,8 +159,8 @@ static lethe_status harvest_to_store(lethe_pipeline *p, rows *r, const char *dir
              (unsigned long long)s->outliers);
     if (!st)
         lethe_report_progress(p->env, &(lethe_progress){.stage = "harvest",
-                                                        .done = done,
-                                                        .total = total,
+                                                        .done = (double)s->tokens,
+                                                        .total = (double)s->tokens,
                                                         .unit = "tokens",
                                                         .detail = detail,
                                                         .finished = true});
@@ -221,10 +221,12 @@ static lethe_status rows_open(lethe_pipeline *p, rows *r, const json_t *identity
     LETHE_TRY(lethe_harvester_open(&r->harvester, p->lm, lethe_mix_source(r->mix), &ho, err));
     if (kind)
         return rows_from_store(p, r, identity, kind == 1 ? LETHE_BF16 : LETHE_F32, shuffle, err);
+    /* So many windows fill the buffer even if all are full ones. */
     uint64_t block = (uint64_t)c->buffer_tokens / (uint64_t)c->ctx_len;
     return lethe_source_from_harvest(&r->source, r->harvester, lethe_lm_get_info(p->lm)->d_model,
-                                     (size_t)c->ctx_len, lethe_mix_total(r->mix), block ? block : 1,
-                                     shuffle, (uint64_t)c->seed, err);
+                                     (size_t)c->ctx_len, lethe_mix_total(r->mix),
+                                     lethe_mix_tokens(r->mix), block ? block : 1, shuffle,
+                                     (uint64_t)c->seed, err);
 }
 
 /* ---- the stage ------------------------------------------------------------------------------ */

@@ -199,12 +199,12 @@ static void files_read(const lethe_source *s, const uint64_t *row, size_t n, flo
 /* ---- a harvest ------------------------------------------------------------------------------ */
 
 lethe_status lethe_source_from_harvest(lethe_source **out, lethe_harvester *h, size_t d,
-                                       size_t ctx_len, uint64_t total_windows,
+                                       size_t ctx_len, uint64_t total_windows, double total_tokens,
                                        uint64_t block_windows, bool shuffle, uint64_t seed,
                                        lethe_err *err) {
     if (block_windows > total_windows) block_windows = total_windows;
     if (!block_windows) block_windows = 1;
-    double rows = (double)(total_windows * ctx_len) * lethe_harvester_stats(h)->keep_share;
+    double rows = total_tokens * lethe_harvester_stats(h)->keep_share;
     LETHE_TRY(make(out, d, (uint64_t)(rows + 0.5), shuffle, seed, err));
     lethe_source *s = *out;
     s->harvester = h;

@@ -30,9 +30,10 @@ lethe_status lethe_source_from_store(lethe_source **out, const lethe_store *stor
 lethe_status lethe_source_from_files(lethe_source **out, const char *path, bool shuffle,
                                      uint64_t seed, lethe_err *err);
 
-/* harvester: borrowed. total_windows: of one epoch; block_windows: of one shuffle buffer. */
+/* harvester: borrowed. total_windows, total_tokens (about): of one epoch; block_windows: of one
+ * shuffle buffer. */
 lethe_status lethe_source_from_harvest(lethe_source **out, lethe_harvester *h, size_t d,
-                                       size_t ctx_len, uint64_t total_windows,
+                                       size_t ctx_len, uint64_t total_windows, double total_tokens,
                                        uint64_t block_windows, bool shuffle, uint64_t seed,
                                        lethe_err *err);
 void lethe_source_close(lethe_source **s);

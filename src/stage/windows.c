@@ -51,68 +51,108 @@ static void packer_rewind(packer *p) {
     p->ended = false;
 }
 
-/* Reads until `want` tokens wait or the text ends. */
-static lethe_status packer_fill(lethe_mix *m, packer *p, size_t want, lethe_corpus_size *size,
-                                lethe_err *err) {
-    while (!p->ended && p->queue.n - p->head < want) {
-        if (p->head) {
-            p->queue.n -= p->head;
-            memmove(p->queue.id, p->queue.id + p->head, p->queue.n * sizeof *p->queue.id);
-            p->head = 0;
-        }
-        lethe_piece piece;
-        bool got;
-        LETHE_TRY(lethe_corpus_next(p->corpus, &piece, &got, err));
-        if (!got) {
-            p->ended = true;
-            break;
-        }
-        if (piece.starts_document && m->separator >= 0)
-            LETHE_TRY(lethe_tokens_push(&p->queue, m->separator, err));
-        size_t before = p->queue.n;
-        LETHE_TRY(lethe_piece_tokens(m->lm, &piece, &p->queue, err));
-        if (size) {
-            size->documents += piece.starts_document;
-            size->tokens += p->queue.n - before;
-        }
+#define DOCUMENT_START (-2) /* in the queue, between separate documents */
+
+/* Appends what the next piece of text gives; sets p->ended at the end. */
+static lethe_status packer_read(lethe_mix *m, packer *p, lethe_corpus_size *size, lethe_err *err) {
+    if (p->head) {
+        p->queue.n -= p->head;
+        memmove(p->queue.id, p->queue.id + p->head, p->queue.n * sizeof *p->queue.id);
+        p->head = 0;
+    }
+    lethe_piece piece;
+    bool got;
+    LETHE_TRY(lethe_corpus_next(p->corpus, &piece, &got, err));
+    p->ended = !got;
+    if (!got) return LETHE_OK;
+    int32_t before_document = m->opts.separate ? DOCUMENT_START : m->separator;
+    if (piece.starts_document && before_document != -1)
+        LETHE_TRY(lethe_tokens_push(&p->queue, before_document, err));
+    size_t before = p->queue.n;
+    LETHE_TRY(lethe_piece_tokens(m->lm, &piece, &p->queue, err));
+    if (size) {
+        size->documents += piece.starts_document;
+        size->tokens += p->queue.n - before;
     }
     return LETHE_OK;
 }
 
-/* Takes one window from the queue, which is full enough; false when it is not. */
-static bool packer_take(const lethe_mix *m, packer *p, int32_t *token) {
-    size_t have = p->queue.n - p->head, ctx = m->opts.ctx_len;
+/* Tokens of the document at the head of the queue, at most `most`; *whole: they are all there. */
+static size_t document_length(const packer *p, size_t most, bool *whole) {
+    size_t n = 0;
+    while (p->head + n < p->queue.n && n < most && p->queue.id[p->head + n] != DOCUMENT_START) n++;
+    *whole = n == most || p->head + n < p->queue.n || p->ended;
+    return n;
+}
+
+/* Takes the next window of a corpus of separate documents; *n = 0 at the end. */
+static lethe_status take_separate(lethe_mix *m, packer *p, int32_t *token, size_t *n,
+                                  lethe_corpus_size *size, lethe_err *err) {
+    size_t bos = m->window_start >= 0, length = 0;
+    for (bool whole = false; !whole || (!length && p->head < p->queue.n);) {
+        while (p->head < p->queue.n && p->queue.id[p->head] == DOCUMENT_START) p->head++;
+        length = document_length(p, m->opts.ctx_len - bos, &whole);
+        if (!whole || (!length && !p->ended)) {
+            LETHE_TRY(packer_read(m, p, size, err));
+            whole = false;
+        }
+    }
+    *n = length ? length + bos : 0;
+    if (token && length) {
+        if (bos) token[0] = m->window_start;
+        memcpy(token + bos, p->queue.id + p->head, length * sizeof *token);
+    }
+    p->head += length;
+    return LETHE_OK;
+}
+
+/* Takes the next window of a packed corpus; *n = 0 when no whole one is left. */
+static lethe_status take_packed(lethe_mix *m, packer *p, int32_t *token, size_t *n,
+                                lethe_corpus_size *size, lethe_err *err) {
+    size_t ctx = m->opts.ctx_len;
+    while (!p->ended && p->queue.n - p->head < ctx) LETHE_TRY(packer_read(m, p, size, err));
+    size_t have = p->queue.n - p->head;
     const int32_t *q = p->queue.id + p->head;
     /* A window that begins inside a document still starts with BOS. */
     size_t extra = m->window_start >= 0 && have && q[0] != m->window_start;
-    if (have + extra < ctx) return false;
+    *n = have + extra < ctx ? 0 : ctx;
+    if (!*n) return LETHE_OK;
     if (token) {
         if (extra) token[0] = m->window_start;
         memcpy(token + extra, q, (ctx - extra) * sizeof *token);
     }
     p->head += ctx - extra;
-    return true;
+    return LETHE_OK;
 }
 
+static lethe_status take(lethe_mix *m, packer *p, int32_t *token, size_t *n,
+                         lethe_corpus_size *size, lethe_err *err) {
+    return m->opts.separate ? take_separate(m, p, token, n, size, err)
+                            : take_packed(m, p, token, n, size, err);
+}
+
+/* Counts windows until the text ends or there are `enough` tokens of them. */
 static lethe_status count(lethe_mix *m, lethe_role role, uint64_t enough, lethe_err *err) {
     packer *p = &m->pack[role];
     lethe_corpus_size *s = &m->size[role];
     s->given = true;
     packer_rewind(p);
-    while (s->windows < enough) {
-        LETHE_TRY(packer_fill(m, p, m->opts.ctx_len, s, err));
-        if (!packer_take(m, p, NULL)) break;
+    while (s->window_tokens < enough) {
+        size_t n;
+        LETHE_TRY(take(m, p, NULL, &n, s, err));
+        if (!n) break;
         s->windows++;
+        s->window_tokens += n;
         if (lethe_stop_requested())
             return lethe_fail(err, LETHE_STOPPED, "stopped while counting the text");
     }
-    if (!s->windows)
-        return lethe_fail(err, LETHE_FORMAT,
-                          "%s: the %s text has only %llu tokens, less than one window of %zu (give "
-                          "more text, or a smaller --ctx-len)",
-                          lethe_corpus_name(p->corpus), lethe_role_name(role),
-                          (unsigned long long)s->tokens, m->opts.ctx_len);
-    return LETHE_OK;
+    if (s->windows) return LETHE_OK;
+    return lethe_fail(
+        err, LETHE_FORMAT,
+        "%s: the %s text has only %llu tokens, less than one window of %zu (give more "
+        "text, or a smaller --ctx-len)",
+        lethe_corpus_name(p->corpus), lethe_role_name(role), (unsigned long long)s->tokens,
+        m->opts.ctx_len);
 }
 
 /* ---- shares --------------------------------------------------------------------------------- */
@@ -151,7 +191,8 @@ static void share_out(lethe_mix *m) {
         }
     }
     if (m->opts.max_tokens) {
-        uint64_t most = m->opts.max_tokens / m->opts.ctx_len;
+        double tokens = lethe_mix_tokens(m), windows = (double)lethe_mix_total(m);
+        uint64_t most = (uint64_t)((double)m->opts.max_tokens * windows / tokens);
         cut_to(s, all, most ? most : 1);
     }
 }
@@ -164,10 +205,9 @@ lethe_status lethe_mix_restart(lethe_mix *m, uint64_t skip, lethe_err *err) {
         packer_rewind(&m->pack[r]);
         m->pack[r].left = m->size[r].used;
     }
-    for (; skip; skip--) {
-        bool got;
+    for (size_t n = 1; skip && n; skip--) {
         lethe_role role;
-        LETHE_TRY(lethe_mix_next(m, NULL, &role, &got, err));
+        LETHE_TRY(lethe_mix_next(m, NULL, &n, &role, err));
     }
     return LETHE_OK;
 }
@@ -183,7 +223,7 @@ lethe_status lethe_mix_open(lethe_mix **out, const lethe_lm *lm, lethe_corpus *c
     m->separator = !opts->bos ? -1 : info->add_bos ? info->bos : info->eos;
     /* With a limit there is no need to count all of a large corpus: four times the limit of each is
      * enough to keep the proportions of texts of similar size. */
-    uint64_t enough = opts->max_tokens ? opts->max_tokens / opts->ctx_len * 4 + 4 : UINT64_MAX;
+    uint64_t enough = opts->max_tokens ? opts->max_tokens * 4 + opts->ctx_len : UINT64_MAX;
     lethe_status st = LETHE_OK;
     bool any = false;
     for (int r = 0; r < LETHE_ROLES && !st; r++) {
@@ -228,6 +268,15 @@ uint64_t lethe_mix_total(const lethe_mix *m) {
     return n;
 }
 
+double lethe_mix_tokens(const lethe_mix *m) {
+    double n = 0;
+    for (int r = 0; r < LETHE_ROLES; r++) {
+        const lethe_corpus_size *s = &m->size[r];
+        if (s->windows) n += (double)s->window_tokens * (double)s->used / (double)s->windows;
+    }
+    return n;
+}
+
 static lethe_role draw(lethe_mix *m, uint64_t left) {
     if (!m->opts.shuffle) { /* the reference's order: the text to forget comes last */
         static const lethe_role order[LETHE_ROLES] = {LETHE_RETAIN, LETHE_NEAR, LETHE_FORGET};
@@ -241,16 +290,16 @@ static lethe_role draw(lethe_mix *m, uint64_t left) {
     return (lethe_role)r;
 }
 
-lethe_status lethe_mix_next(lethe_mix *m, int32_t *token, lethe_role *role, bool *got,
+lethe_status lethe_mix_next(lethe_mix *m, int32_t *token, size_t *n, lethe_role *role,
                             lethe_err *err) {
     uint64_t left = 0;
+    *n = 0;
     for (int r = 0; r < LETHE_ROLES; r++) left += m->pack[r].left;
-    *got = left > 0;
     if (!left) return LETHE_OK;
     *role = draw(m, left);
     packer *p = &m->pack[*role];
-    LETHE_TRY(packer_fill(m, p, m->opts.ctx_len, NULL, err));
-    if (!packer_take(m, p, token))
+    LETHE_TRY(take(m, p, token, n, NULL, err));
+    if (!*n)
         return lethe_fail(err, LETHE_MISMATCH, "%s: the file became shorter while it was read",
                           lethe_corpus_name(p->corpus));
     p->left--;

@@ -72,7 +72,7 @@ static void mistakes(void **state) {
         {"{\"forget\": \"a\"}", "want a list of paths"},
         {"{\"forget\": [1]}", "item 0 is not a string"},
         {"{\"model\": 3}", "want a path"},
-        {"{\"model\": ", "bad.json:1"},
+        {"{\"model\": ", "bad.json: line 1"},
     };
     const char *dir = test_temp_dir();
     char *path = lethe_path_join(dir, "bad.json");

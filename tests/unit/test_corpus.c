@@ -171,9 +171,11 @@ static void windows_hold_every_token_once(void **state) {
     size_t at_token = 0, windows = 0;
     int32_t token[32];
     lethe_role role;
-    for (bool got = true;; windows++) {
-        assert_ok(lethe_mix_next(m, token, &role, &got, &err), &err);
-        if (!got) break;
+    size_t n;
+    for (;; windows++) {
+        assert_ok(lethe_mix_next(m, token, &n, &role, &err), &err);
+        if (!n) break;
+        assert_int_equal(n, 32);
         assert_int_equal(token[0], bos);
         size_t skip = want.id[at_token] != bos;
         assert_memory_equal(token + skip, want.id + at_token, (32 - skip) * sizeof *token);
@@ -186,6 +188,62 @@ static void windows_hold_every_token_once(void **state) {
     lethe_mix_close(&m);
     lethe_corpus_close(&c);
     lethe_tokens_free(&want);
+}
+
+/* Each document a window, long ones several, nothing lost. */
+static void separate_documents(void **state) {
+    (void)state;
+    lethe_err err = {0};
+    char text[6000];
+    size_t len = 0;
+    for (int i = 0; i < 3; i++) {
+        len += (size_t)sprintf(text + len, "{\"text\": \"");
+        for (int w = 0; w < (i == 1 ? 90 : 3); w++)
+            len += (size_t)sprintf(text + len, "the word %d ", w);
+        len += (size_t)sprintf(text + len, "\"}\n%s", i ? "" : "{\"text\": \"\"}\n");
+    }
+    char *path = write_text("separate.jsonl", text, len);
+    const char *paths[] = {path};
+    lethe_corpus *c, *corpora[LETHE_ROLES] = {0};
+    assert_ok(lethe_corpus_open(&c, paths, 1, &err), &err);
+    corpora[LETHE_FORGET] = c;
+    lethe_tokens want = {0};
+    lethe_piece p;
+    size_t document[4], documents = 0;
+    for (bool got = true;;) {
+        assert_ok(lethe_corpus_next(c, &p, &got, &err), &err);
+        if (!got) break;
+        size_t before = want.n;
+        assert_ok(lethe_piece_tokens(lm, &p, &want, &err), &err);
+        document[documents++] = want.n - before;
+    }
+    assert_int_equal(documents, 4);
+    lethe_mix_opts o = {.ctx_len = 64, .bos = true, .separate = true, .shuffle = true};
+    lethe_mix *m;
+    assert_ok(lethe_mix_open(&m, lm, corpora, &o, NULL, &err), &err);
+    size_t windows = 0;
+    for (size_t i = 0; i < documents; i++) windows += (document[i] + 62) / 63;
+    assert_int_equal(lethe_mix_total(m), windows);
+    assert_int_equal((size_t)lethe_mix_tokens(m), want.n + windows);
+    for (int round = 0; round < 2; round++) {
+        size_t at_token = 0, n, seen = 0;
+        int32_t token[64];
+        lethe_role role;
+        for (;; seen++) {
+            assert_ok(lethe_mix_next(m, token, &n, &role, &err), &err);
+            if (!n) break;
+            assert_int_equal(token[0], lethe_lm_get_info(lm)->bos);
+            assert_memory_equal(token + 1, want.id + at_token, (n - 1) * sizeof *token);
+            at_token += n - 1;
+        }
+        assert_int_equal(seen, windows);
+        assert_int_equal(at_token, want.n);
+        assert_ok(lethe_mix_restart(m, 0, &err), &err);
+    }
+    lethe_mix_close(&m);
+    lethe_corpus_close(&c);
+    lethe_tokens_free(&want);
+    lethe_free(path);
 }
 
 static void mix_keeps_shares_and_order(void **state) {
@@ -202,19 +260,19 @@ static void mix_keeps_shares_and_order(void **state) {
     int32_t *first = malloc(n * 16 * sizeof *first), token[16];
     uint64_t in_first_half = 0;
     lethe_role role;
-    bool got;
+    size_t got;
     for (uint64_t i = 0; i < n; i++) {
-        assert_ok(lethe_mix_next(m, first + i * 16, &role, &got, &err), &err);
-        assert_true(got);
+        assert_ok(lethe_mix_next(m, first + i * 16, &got, &role, &err), &err);
+        assert_int_equal(got, 16);
         in_first_half += i < n / 2 && role == LETHE_FORGET;
     }
-    assert_ok(lethe_mix_next(m, token, &role, &got, &err), &err);
-    assert_false(got);
+    assert_ok(lethe_mix_next(m, token, &got, &role, &err), &err);
+    assert_int_equal(got, 0);
     assert_true(in_first_half > n / 8 && in_first_half < 3 * n / 8); /* interleaved */
     const uint64_t skips[] = {0, 1, n / 3, n - 1};
     for (size_t s = 0; s < 4; s++) { /* the same windows again, from any place on */
         assert_ok(lethe_mix_restart(m, skips[s], &err), &err);
-        assert_ok(lethe_mix_next(m, token, &role, &got, &err), &err);
+        assert_ok(lethe_mix_next(m, token, &got, &role, &err), &err);
         assert_memory_equal(token, first + skips[s] * 16, sizeof token);
     }
     lethe_mix_close(&m);
@@ -229,7 +287,7 @@ static void mix_keeps_shares_and_order(void **state) {
     n = lethe_mix_total(m);
     forget = lethe_mix_sizes(m)[LETHE_FORGET].used;
     for (uint64_t i = 0; i < n; i++) {
-        assert_ok(lethe_mix_next(m, token, &role, &got, &err), &err);
+        assert_ok(lethe_mix_next(m, token, &got, &role, &err), &err);
         assert_int_equal(role, i < n - forget ? LETHE_RETAIN : LETHE_FORGET);
         for (int j = 0; j < 16; j++) assert_int_not_equal(token[j], lethe_lm_get_info(lm)->bos);
     }
@@ -249,11 +307,9 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(long_text_in_pieces),
-        cmocka_unit_test(one_endless_line),
-        cmocka_unit_test(folders_and_lines),
-        cmocka_unit_test(windows_hold_every_token_once),
-        cmocka_unit_test(mix_keeps_shares_and_order),
+        cmocka_unit_test(long_text_in_pieces), cmocka_unit_test(one_endless_line),
+        cmocka_unit_test(folders_and_lines),   cmocka_unit_test(windows_hold_every_token_once),
+        cmocka_unit_test(separate_documents),  cmocka_unit_test(mix_keeps_shares_and_order),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     lethe_lm_close(&lm);
