@@ -8,9 +8,8 @@ static lethe_status run(lethe_invocation *in, lethe_err *err) {
     lethe_eval_result r = {0};
     lethe_status st = lethe_pipeline_eval(&p, &r, err);
     if (!st && in->config.json) {
-        json_t *config = lethe_config_to_json(&in->config), *j = NULL;
-        st = lethe_eval_json(&r, config, &j, err);
-        json_decref(config);
+        json_t *j = NULL;
+        st = lethe_pipeline_eval_json(&in->config, &r, &j, err);
         if (!st) st = lethe_print_json(j, err);
     } else if (!st) {
         lethe_strbuf text = {0};

@@ -10,10 +10,8 @@
 static lethe_status print_json(const lethe_invocation *in, const lethe_pipeline *p,
                                const lethe_train_result *train, const lethe_feature_set *features,
                                const lethe_eval_result *eval, double seconds, lethe_err *err) {
-    json_t *config = lethe_config_to_json(&in->config), *j = NULL;
-    lethe_status st = lethe_eval_json(eval, config, &j, err);
-    json_decref(config);
-    if (st) return st;
+    json_t *j = NULL;
+    LETHE_TRY(lethe_pipeline_eval_json(&in->config, eval, &j, err));
     json_object_set_new(j, "train", lethe_train_figures(train));
     json_object_set_new(j, "features", json_integer((json_int_t)features->n));
     json_object_set_new(j, "out", json_string(p->dir));

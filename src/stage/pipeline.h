@@ -63,6 +63,10 @@ lethe_status lethe_pipeline_features(lethe_pipeline *p, lethe_feature_set *resul
                                      lethe_stage_info *info, lethe_err *err);
 lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, lethe_err *err);
 
+/* The evaluation as eval.json has it, the settings under config.settings; new reference. */
+lethe_status lethe_pipeline_eval_json(const lethe_config *c, const lethe_eval_result *r,
+                                      json_t **out, lethe_err *err);
+
 /* Settings as options of the parts. */
 lethe_status lethe_pipeline_recipe(const lethe_config *c, lethe_recipe *out, lethe_err *err);
 lethe_status lethe_pipeline_train_opts(const lethe_config *c, lethe_train_opts *out,

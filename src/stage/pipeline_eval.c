@@ -95,6 +95,19 @@ static lethe_status eval_opts(const lethe_config *c, lethe_eval_opts *o, lethe_e
     return LETHE_OK;
 }
 
+static json_t *settings_of(const lethe_config *c) {
+    return json_pack("{s:o?}", "settings", lethe_config_to_json(c));
+}
+
+lethe_status lethe_pipeline_eval_json(const lethe_config *c, const lethe_eval_result *r,
+                                      json_t **out, lethe_err *err) {
+    json_t *settings = settings_of(c);
+    lethe_status st = settings ? lethe_eval_json(r, settings, out, err)
+                               : lethe_fail(err, LETHE_NOMEM, "out of memory for the result");
+    json_decref(settings);
+    return st;
+}
+
 lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, lethe_err *err) {
     material m = {0};
     lethe_sae_meta meta;
@@ -114,13 +127,14 @@ lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, l
                             result, err);
     }
     if (!st) st = lethe_pipeline_path(p, "eval.json", &path, err);
-    json_t *config = st ? NULL : lethe_config_to_json(p->config);
-    if (!st) st = lethe_eval_save(result, config, path, err);
+    json_t *settings = settings_of(p->config);
+    if (!st && !settings) st = lethe_fail(err, LETHE_NOMEM, "out of memory for the result");
+    if (!st) st = lethe_eval_save(result, settings, path, err);
+    json_decref(settings);
     /* Always done when asked for, so its key is only a label: what it was done with. */
     if (!st)
         st = lethe_run_record(p, "eval", sae_hash, json_pack("{s:f}", "seconds", result->seconds),
                               err);
-    json_decref(config);
     lethe_free(path);
     material_close(&m);
     return st;
