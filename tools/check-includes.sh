@@ -20,6 +20,6 @@ while IFS=: read -r file line text; do
         echo "$file:$line: src/$from (level ${level[$from]}) includes $header (level ${level[$to]})"
         bad=1
     fi
-done < <(grep -nE '^ *#include' src/*/*.[ch])
+done < <(grep -rnE '^ *#include' src --include='*.[ch]')
 [ $bad -eq 0 ] && echo "include directions: fine"
 exit $bad

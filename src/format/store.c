@@ -223,6 +223,7 @@ struct lethe_store {
     size_t d, n_shards;
     uint64_t rows;
     shard *shard;
+    char hash[LETHE_HASH_HEX];
 };
 
 bool lethe_store_exists(const char *dir) {
@@ -356,11 +357,19 @@ lethe_status lethe_store_open(lethe_store **out, const char *dir, const json_t *
     s->dir = lethe_strdup(dir);
     lethe_status st = s->dir ? load_index(dir, &s->index, err) : no_memory(dir, err);
     if (!st) st = open_all(s, want, err);
+    char *text = st ? NULL : json_dumps(s->index, JSON_COMPACT | JSON_SORT_KEYS);
+    if (!st && !text) st = no_memory(dir, err);
+    if (!st) lethe_hash_bytes(text, strlen(text), s->hash);
+    free(text);
     if (st)
         lethe_store_close(&s);
     else
         *out = s;
     return st;
+}
+
+void lethe_store_hash(const lethe_store *s, char out[33]) {
+    memcpy(out, s->hash, sizeof s->hash);
 }
 
 /* The last shard with first <= row. */

@@ -40,6 +40,9 @@ uint64_t lethe_store_rows(const lethe_store *s);
 size_t lethe_store_d(const lethe_store *s);
 const json_t *lethe_store_identity(const lethe_store *s);
 
+/* Fingerprint of index and, through its checksums, of all rows; base/hash.h. */
+void lethe_store_hash(const lethe_store *s, char out[33]);
+
 /* x [n, d] = the rows numbered row [n], each < rows. Threads: safe. */
 void lethe_store_read(const lethe_store *s, const uint64_t *row, size_t n, float *x);
 

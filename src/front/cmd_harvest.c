@@ -90,9 +90,9 @@ static lethe_status output_open(output *o, const lethe_invocation *in, const inp
     const lethe_config *c = &in->config;
     const lethe_lm_info *info = lethe_lm_get_info(i->lm);
     if (!wants_file(c->out)) {
-        json_t *id =
-            json_pack("{s:s, s:I, s:s}", "model", info->hash, "layer", (json_int_t)c->layer, "hook",
-                      hook == LETHE_HOOK_PRE ? "pre" : "post");
+        json_t *id = json_pack("{s:s, s:s, s:I, s:s}", "model", info->name, "model_hash",
+                               info->hash, "layer", (json_int_t)c->layer, "hook",
+                               hook == LETHE_HOOK_PRE ? "pre" : "post");
         lethe_dtype dtype = strcmp(c->store, "bf16") ? LETHE_F32 : LETHE_BF16;
         lethe_status st = id ? lethe_store_create(&o->store, c->out, info->d_model, dtype, id, err)
                              : lethe_fail(err, LETHE_NOMEM, "out of memory");

@@ -1,44 +1,70 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/io.h"
 #include "base/mem.h"
 #include "front/prepare.h"
 
-/* Training on activations from anywhere: no model, no run directory but the SAE's own files. */
+/* What the rows say of themselves goes into the SAE's own metadata. */
+static void take_meta(const lethe_source *s, lethe_sae_meta *meta) {
+    char text[128];
+    *meta = (lethe_sae_meta){.layer = -1, .hook = -1};
+    if (lethe_source_says(s, "model", text, sizeof text))
+        snprintf(meta->model_name, sizeof meta->model_name, "%s", text);
+    if (lethe_source_says(s, "model_hash", text, sizeof text) && strlen(text) == 32)
+        snprintf(meta->model_hash, sizeof meta->model_hash, "%.32s", text);
+    if (lethe_source_says(s, "layer", text, sizeof text)) meta->layer = atoi(text);
+    if (lethe_source_says(s, "hook", text, sizeof text))
+        meta->hook = strcmp(text, "pre") ? LETHE_HOOK_POST : LETHE_HOOK_PRE;
+}
+
+static lethe_status open_rows(const lethe_config *c, const lethe_train_opts *o, lethe_store **store,
+                              lethe_source **source, lethe_err *err) {
+    if (!lethe_path_is_dir(c->activations) || !lethe_store_exists(c->activations))
+        return lethe_source_from_files(source, c->activations, o->recipe.shuffle, o->seed, err);
+    LETHE_TRY(lethe_store_open(store, c->activations, NULL, err));
+    return lethe_source_from_store(source, *store, o->recipe.shuffle, o->seed, err);
+}
+
+static lethe_status print_result(const lethe_config *c, const lethe_train_result *r,
+                                 const char *sae_path, lethe_err *err) {
+    if (c->json) {
+        json_t *j = lethe_train_figures(r);
+        json_object_set_new(j, "sae", json_string(sae_path));
+        return lethe_print_json(j, err);
+    }
+    printf("FVU %.4f, L0 %.1f, %zu dead latents, %llu steps, %.1f s\n%s\n", r->fvu, r->l0, r->dead,
+           (unsigned long long)r->steps, r->seconds, sae_path);
+    return LETHE_OK;
+}
+
+/* Training on activations from anywhere: no model, no run.json, but the SAE's own files. */
 static lethe_status train_on_files(lethe_invocation *in, lethe_err *err) {
     lethe_config *c = &in->config;
     lethe_train_opts o;
     LETHE_TRY(lethe_pipeline_train_opts(c, &o, err));
     if (!c->out)
         LETHE_TRY(lethe_config_set(c, lethe_setting_find("out"), "runs/activations", true, err));
-    LETHE_TRY(lethe_mkdirs(c->out, err));
-    char *sae_path = lethe_path_join(c->out, "sae.safetensors"),
-         *ckpt = lethe_path_join(c->out, "train.ckpt");
     lethe_source *source = NULL;
     lethe_store *store = NULL;
-    lethe_sae_meta meta = {.layer = -1, .hook = -1};
+    char *sae_path = NULL, *ckpt = NULL, identity[33];
+    lethe_sae_meta meta;
     lethe_train_result r;
-    lethe_status st =
-        sae_path && ckpt ? LETHE_OK : lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
-    if (!st && lethe_path_is_dir(c->activations) && lethe_store_exists(c->activations)) {
-        st = lethe_store_open(&store, c->activations, NULL, err);
-        if (!st) st = lethe_source_from_store(&source, store, o.recipe.shuffle, o.seed, err);
-    } else if (!st) {
-        st = lethe_source_from_files(&source, c->activations, o.recipe.shuffle, o.seed, err);
-    }
+    lethe_status st = open_rows(c, &o, &store, &source, err);
+    if (!st) st = lethe_mkdirs(c->out, err);
     if (!st) {
-        o.identity = c->activations;
+        sae_path = lethe_path_join(c->out, "sae.safetensors");
+        ckpt = lethe_path_join(c->out, "train.ckpt");
+        if (!sae_path || !ckpt) st = lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    }
+    if (!st) st = lethe_source_hash(source, identity, err);
+    if (!st) {
+        o.identity = identity;
+        take_meta(source, &meta);
         st = lethe_train_run(source, &o, &meta, sae_path, ckpt, in->env, &r, err);
     }
-    if (!st && c->json) {
-        json_t *j = lethe_train_figures(&r);
-        json_object_set_new(j, "sae", json_string(sae_path));
-        st = lethe_print_json(j, err);
-    } else if (!st) {
-        printf("FVU %.4f, L0 %.1f, %zu dead latents, %llu steps, %.1f s\n%s\n", r.fvu, r.l0, r.dead,
-               (unsigned long long)r.steps, r.seconds, sae_path);
-    }
+    if (!st) st = print_result(c, &r, sae_path, err);
     lethe_source_close(&source);
     lethe_store_close(&store);
     lethe_free(sae_path);

@@ -119,7 +119,7 @@ static void help_line(const lethe_setting *s, FILE *to) {
     if (s->fallback)
         fprintf(to, "%s[default: %s]", column > 55 ? "\n                             " : " ",
                 s->fallback);
-    if (s->aliases && strlen(s->aliases) > 3) fprintf(to, " (also --%s)", s->aliases);
+    if (s->aliases) fprintf(to, " (also %s%s)", strlen(s->aliases) > 3 ? "--" : "-", s->aliases);
     fputc('\n', to);
 }
 

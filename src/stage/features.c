@@ -102,7 +102,6 @@ lethe_feature_opts lethe_feature_defaults(void) {
                                 .activation_eps = 1e-4,
                                 .retain_weight = 1,
                                 .near_weight = 3,
-                                .near_in_retain = true,
                                 .equalise = false,
                                 .sort_by = LETHE_SORT_SCORE,
                                 .num_features = 100};

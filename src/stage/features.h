@@ -12,8 +12,8 @@
  *     score  = diff * log1p(ratio) * log1p(act)
  *
  * "near" texts are those that resemble the forget text and must be kept (other fantasy, when Harry
- * Potter is to go). Where given they are weighed in diff, and count as retain text everywhere else
- * unless near_in_retain is off. Without them everything is the reference experiment's.
+ * Potter is to go). Where given they are weighed in diff; with near_in_retain they also
+ * count as retain text everywhere else. Without them everything is the reference experiment's.
  */
 #ifndef LETHE_STAGE_FEATURES_H
 #define LETHE_STAGE_FEATURES_H
@@ -76,7 +76,7 @@ typedef struct lethe_feature_opts {
     double activation_eps;   /* eps = 1e-4; > 0 */
     double retain_weight;    /* 1; other than 1, diff > 0 must hold */
     double near_weight;      /* 3; with near texts diff > 0 must hold, too */
-    bool near_in_retain;     /* f_retain, n_retain, mean_retain include the near texts; true */
+    bool near_in_retain;     /* f_retain, n_retain, mean_retain include the near texts; false */
     bool equalise;           /* n_retain in ratio scaled to as many tokens as forget has; false */
     lethe_weigh_by weigh_by; /* fires; by activation, diff > 0 must hold */
     lethe_sort_by sort_by;   /* score */

@@ -156,7 +156,6 @@ static lethe_status count_features(lethe_pipeline *p, tally *t, lethe_err *err) 
     return st;
 }
 
-/* retain stands for all that must be kept, the near texts included; see stage/features.h. */
 static lethe_status choose(const lethe_pipeline *p, tally *t, const lethe_feature_opts *o,
                            lethe_feature_set *out, lethe_err *err) {
     bool near = p->corpus[LETHE_NEAR] != NULL;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/perm.h"
 
@@ -194,6 +195,36 @@ static void files_read(const lethe_source *s, const uint64_t *row, size_t n, flo
         (void)lethe_tensor_to_f32(s->file[f].x, (size_t)(row[i] - s->file[f].first) * s->d, s->d,
                                   x + i * s->d, NULL); /* dtypes were checked */
     }
+}
+
+lethe_status lethe_source_hash(const lethe_source *s, char out[33], lethe_err *err) {
+    if (s->store) {
+        lethe_store_hash(s->store, out);
+        return LETHE_OK;
+    }
+    lethe_hasher *h;
+    LETHE_TRY(lethe_hasher_open(&h, err));
+    for (size_t i = 0; i < s->n_files; i++) {
+        const lethe_tensor *x = s->file[i].x;
+        lethe_hasher_put(h, x->data, x->count * lethe_dtype_size(x->dtype));
+    }
+    lethe_hasher_hex(h, out);
+    lethe_hasher_close(&h);
+    return LETHE_OK;
+}
+
+bool lethe_source_says(const lethe_source *s, const char *key, char *out, size_t size) {
+    if (s->store) {
+        const json_t *v = json_object_get(lethe_store_identity(s->store), key);
+        if (json_is_string(v))
+            snprintf(out, size, "%s", json_string_value(v));
+        else if (json_is_integer(v))
+            snprintf(out, size, "%lld", (long long)json_integer_value(v));
+        return json_is_string(v) || json_is_integer(v);
+    }
+    const char *said = s->n_files ? lethe_st_meta(s->file[0].st, key) : NULL;
+    if (said) snprintf(out, size, "%s", said);
+    return said != NULL;
 }
 
 /* ---- a harvest ------------------------------------------------------------------------------ */

@@ -38,6 +38,13 @@ lethe_status lethe_source_from_harvest(lethe_source **out, lethe_harvester *h, s
                                        lethe_err *err);
 void lethe_source_close(lethe_source **s);
 
+/* Fingerprint of the rows' content (a store's, from its checksums; not of a harvest). */
+lethe_status lethe_source_hash(const lethe_source *s, char out[33], lethe_err *err);
+
+/* What a file or store of rows says it was taken from: "model", "model_hash", "layer", "hook"; as
+ * text into out [size]; false where it does not say. */
+bool lethe_source_says(const lethe_source *s, const char *key, char *out, size_t size);
+
 size_t lethe_source_d(const lethe_source *s);
 uint64_t lethe_source_rows(const lethe_source *s); /* of one epoch; from a harvest: about */
 

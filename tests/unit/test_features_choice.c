@@ -72,6 +72,7 @@ static void near_texts(void **state) {
     o.max_retain_freq = 0.1;
     o.min_ratio = 1;
     o.sort_by = LETHE_SORT_DIFF;
+    o.near_in_retain = true;
     lethe_feature_set s;
     assert_ok(lethe_features_select(&s, &f, &r, &n, &o, &err), &err);
     assert_int_equal(s.retain_tokens, 30000);

@@ -35,6 +35,9 @@ static void make_original(void) {
         n.sum[i] = 0.1 * (double)i;
     }
     lethe_feature_opts o = lethe_feature_defaults();
+    o.near_in_retain = true;
+    o.weigh_by = LETHE_WEIGH_ACTIVATION;
+    o.retain_weight = 1.5;
     o.num_features = 3;
     o.equalise = true;
     o.sort_by = LETHE_SORT_ACT_RATIO;
@@ -75,6 +78,8 @@ static void round_trip(void **state) {
                 a->activation_eps == b->activation_eps && a->near_weight == b->near_weight);
     assert_true(a->equalise);
     assert_true(a->near_in_retain);
+    assert_true(a->retain_weight == 1.5);
+    assert_int_equal(a->weigh_by, LETHE_WEIGH_ACTIVATION);
     assert_int_equal(a->sort_by, LETHE_SORT_ACT_RATIO);
     assert_int_equal(a->num_features, 3);
     assert_memory_equal(&s.removed, &original.removed, sizeof s.removed);
