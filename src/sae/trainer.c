@@ -62,7 +62,7 @@ lethe_status lethe_trainer_open(lethe_trainer **out, lethe_sae *sae, const lethe
     lethe_trainer *t;
     LETHE_TRY(lethe_zalloc(&t, 1, sizeof *t, "a trainer", err));
     t->recipe = *recipe;
-    lethe_recipe_resolve(&t->recipe, sae->d, sae->m);
+    lethe_recipe_resolve(&t->recipe, sae->d, sae->m, batch, total_steps);
     t->batch = batch;
     t->total_steps = total_steps;
     lethe_status st = alloc_params(t, sae->d, sae->m, err);

@@ -30,19 +30,20 @@ typedef enum lethe_bias_init {
 } lethe_bias_init;
 
 /* Every number of a recipe; lethe_recipe_default / _reference fill it, options change single
- * fields. */
+ * fields. A field that says "by size" is filled in by lethe_recipe_resolve when the trainer opens.
+ */
 typedef struct lethe_recipe {
     char name[32];
-    double lr; /* peak learning rate; 0: by width, see lethe_recipe_resolve */
+    double lr; /* peak learning rate; 0: by size */
     double beta1, beta2, eps;
     double clip;   /* global norm; 0: no clipping */
-    double warmup; /* steps of linear warm-up */
+    double warmup; /* steps of linear warm-up; negative: by size */
     double decay;  /* share of all steps at the end over which lr falls linearly to 0; 0: none */
     lethe_aux_kind aux;
     double aux_coef;     /* 1/32 */
-    size_t aux_k;        /* dead latents a token in the auxiliary loss; 0: by width */
+    size_t aux_k;        /* dead latents a token in the auxiliary loss; 0: by size */
     size_t aux_start;    /* first step (counted from 0) with the auxiliary loss */
-    double dead_after;   /* dead: no firing for more than this many ... */
+    double dead_after;   /* dead: no firing for more than this many (negative: by size) ... */
     bool dead_in_tokens; /* ... tokens (true) or steps (false) */
     lethe_bias_init b_dec_init;
     bool shuffle; /* stage/train: shuffle rows */
@@ -51,8 +52,9 @@ typedef struct lethe_recipe {
 lethe_recipe lethe_recipe_default(void);
 lethe_recipe lethe_recipe_reference(void);
 
-/* Fills fields left 0 "by width" for this dictionary. */
-void lethe_recipe_resolve(lethe_recipe *r, size_t d, size_t m);
+/* Fills the fields left "by size" for a dictionary [m, d] trained for total_steps of `batch`
+ * tokens: short trainings need larger steps and must give latents up sooner (docs/recipes.md). */
+void lethe_recipe_resolve(lethe_recipe *r, size_t d, size_t m, size_t batch, uint64_t total_steps);
 
 typedef struct lethe_step_stats {
     double recon_loss; /* mean over elements of (x^ - x)^2 */
