@@ -95,10 +95,10 @@ lethe_status lethe_print_json(json_t *object, lethe_err *err) {
 }
 
 json_t *lethe_train_figures(const lethe_train_result *r) {
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:o, s:o}", "steps", (json_int_t)r->steps,
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "steps", (json_int_t)r->steps,
                      "skipped_steps", (json_int_t)r->skipped, "tokens", (json_int_t)r->tokens,
                      "loss", lethe_json_real(r->recon_loss), "fvu", lethe_json_real(r->fvu), "l0",
-                     lethe_json_real(r->l0), "dead", (json_int_t)r->dead, "dead_share",
+                     lethe_json_real(r->l0), "dead", (json_int_t)r->dead, "latents", (json_int_t)r->m, "dead_share",
                      lethe_json_real(r->m ? (double)r->dead / (double)r->m : 0), "seconds",
                      lethe_json_real(r->seconds));
 }

@@ -78,6 +78,13 @@ check "the right one was used" grep -q "using the activations" err
 # Streamed from the model, without a store.
 ok "$LETHE" train --out stream --store off --buffer-tokens 4096 --max-tokens 16000 --epochs 2 --expansion 4 --k 8
 check "no store was left" [ ! -e stream/activations ]
+# Documents read apart; features weighed by activation; a configuration file wins over the default.
+ok "$LETHE" train --out apart --separate-documents --max-tokens 16000 --epochs 1 --expansion 4 --k 8
+ok "$LETHE" features --out apart --min-forget-fires 4 --weigh-by activation --retain-weight 2 --json --quiet
+echo '{"k": 5, "expansion": 2, "epochs": 1, "max_tokens": 8000}' >c.json
+ok "$LETHE" train --config c.json --out configured --json --quiet
+number out l0 '<=' 5
+number out latents '==' 384
 # Reference recipe.
 ok "$LETHE" train --out ref --recipe reference --max-tokens 16000 --epochs 1 --expansion 4 --k 8 --batch-size 128
 finish

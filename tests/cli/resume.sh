@@ -37,6 +37,17 @@ for store in bf16 off; do
     find cut -name '*.tmp-*' -delete # a SIGKILL may leave the temporary file of a write, never the file itself
     ok train cut --threads 2 --store $store --resume
     check "killed $killed times and resumed: same bytes ($store)" cmp -s whole/sae.safetensors cut/sae.safetensors
+
+    # Ctrl-C at some moment, then the rest: the same bytes again.
+    rm -rf cut
+    train cut --threads 2 --store $store >/dev/null 2>err &
+    pid=$!
+    ms=$((span * (30 + RANDOM % 50) / 100))
+    sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
+    kill -INT $pid 2>/dev/null
+    wait $pid
+    ok train cut --threads 2 --store $store --resume
+    check "stopped and resumed: same bytes ($store)" cmp -s whole/sae.safetensors cut/sae.safetensors
 done
 
 # Ctrl-C.
