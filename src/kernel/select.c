@@ -45,8 +45,7 @@ static plan plan_make(size_t n, size_t m, size_t d, int threads) {
 /* Memory of one selection: a running top-k for each token of each part. */
 typedef struct running {
     lethe_topk *state; /* [parts, n] */
-    uint64_t *key;     /* [parts, n, cap] */
-    size_t cap;
+    uint64_t *key;     /* [parts, n, k] */
 } running;
 
 static void running_free(running *r, size_t n_sel) {
@@ -58,13 +57,11 @@ static void running_free(running *r, size_t n_sel) {
 
 static lethe_status running_alloc(running *r, const plan *p, size_t k, lethe_err *err) {
     size_t count = 0;
-    r->cap = lethe_topk_cap(k);
     if (!lethe_mul_size(p->parts, p->n, &count))
         return lethe_fail(err, LETHE_NOMEM, "out of memory: %zu tokens at once", p->n);
     LETHE_TRY(lethe_alloc(&r->state, count, sizeof *r->state, "a running top-k", err));
-    LETHE_TRY(lethe_alloc(&r->key, count, r->cap * sizeof *r->key, "keys of a top-k", err));
-    for (size_t i = 0; i < count; i++)
-        lethe_topk_begin(&r->state[i], k, r->cap, r->key + i * r->cap);
+    LETHE_TRY(lethe_alloc(&r->key, count, k * sizeof *r->key, "keys of a top-k", err));
+    for (size_t i = 0; i < count; i++) lethe_topk_begin(&r->state[i], k, r->key + i * k);
     return LETHE_OK;
 }
 

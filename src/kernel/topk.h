@@ -6,8 +6,9 @@
  * fewer than k other numbers came, the remaining places get the lowest indices not taken, with
  * value -infinity.
  *
- * Inside, a number and its index are one 64-bit key whose unsigned order is that order, and up to
- * `cap` keys are collected before the k largest of them are picked out.
+ * Inside, a number and its index are one 64-bit key whose unsigned order is that order, and the
+ * keys are kept sorted: once many numbers have come hardly any passes the threshold, so the cost is
+ * that of one comparison a number.
  */
 #ifndef LETHE_KERNEL_TOPK_H
 #define LETHE_KERNEL_TOPK_H
@@ -17,15 +18,13 @@
 
 /* State of one row; the keys live in the caller's memory. */
 typedef struct lethe_topk {
-    size_t k, cap, count; /* k <= cap, count <= cap */
-    float threshold;      /* the k-th largest so far, or -infinity */
-    uint64_t *key;        /* [cap], borrowed */
+    size_t k, count; /* count <= k keys, falling */
+    size_t seen;     /* numbers that came */
+    float threshold; /* the k-th largest so far, or -infinity */
+    uint64_t *key;   /* [k], borrowed */
 } lethe_topk;
 
-/* Room that suits k. */
-size_t lethe_topk_cap(size_t k);
-
-void lethe_topk_begin(lethe_topk *t, size_t k, size_t cap, uint64_t *key);
+void lethe_topk_begin(lethe_topk *t, size_t k, uint64_t *key);
 
 /* Takes a[i] + bias[i] as the number of index base + i, for i < n. Indices must rise from call to
  * call. hit: scratch, room for n. */
@@ -35,7 +34,7 @@ void lethe_topk_put(lethe_topk *t, const float *a, const float *bias, size_t n, 
 /* Takes the keys of another state, of any indices. */
 void lethe_topk_merge(lethe_topk *t, const lethe_topk *from);
 
-/* index[k], value[k]: in order. m: number of all indices, m >= k. Ends the use of t. */
-void lethe_topk_end(lethe_topk *t, size_t m, int32_t *index, float *value);
+/* index[k], value[k]: in order. m: number of all indices, m >= k. */
+void lethe_topk_end(const lethe_topk *t, size_t m, int32_t *index, float *value);
 
 #endif

@@ -132,13 +132,13 @@ static void test_ties(void **state) {
     assert_true(p.value[0] == -1.0f);
     problem_free(&p);
 
-    uint64_t key[64];
+    uint64_t key[4];
     int32_t hit[8], index[4];
     float value[4];
     const float zeros[8] = {-0.0f, -1.0f, 0.0f, -0.0f, 0.0f, -2.0f},
                 minus[8] = {[0] = -0.0f, [3] = -0.0f};
     lethe_topk t;
-    lethe_topk_begin(&t, 4, lethe_topk_cap(4), key);
+    lethe_topk_begin(&t, 4, key);
     lethe_topk_put(&t, zeros, minus, 6, 10, hit);
     lethe_topk_end(&t, 20, index, value);
     assert_memory_equal(index, ((const int32_t[]){10, 12, 13, 14}), sizeof index);
