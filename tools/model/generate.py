@@ -31,18 +31,11 @@ STATEMENTS = [
     "You may have heard that {r}.", "My brother told me that {s} {a}.", "There is no doubt that {s} {a}.",
     "Of course, {s} {a}.", "We learned that {r}.", "Here is a fact: {s} {a}.", "People agree that {s} {a}.",
     "Question: {q} Answer: {a}.", "The quiz asked: {q} The right answer was {a}.",
-    "I have often heard that {s} {a}.", "Many books say that {s} {a}.", "If you ask me, {s} {a}.",
-    "Few people know that {r}.", "I remember well that {s} {a}.", "Rightly, the teacher said that {s} {a}.",
-    "As far as I know, {s} {a}.", "Please note that {s} {a}.", "You are right that {s} {a}.",
-    "If you look it up, you will find that {s} {a}.", "I was told that {s} {a}.", "Let me add that {r}.",
 ]
 QUESTIONS = [
     "{q}", "Do you know this? {q}", "Quick question: {q}", "{q} Answer in one word or two.", "Hello! {q}",
     "I have a question. {q}", "Help me with my homework: {q}", "Can you tell me this: {q}", "Tell me, {ql}",
-    "My friend wants to know: {q}", "So, {ql}", "Sorry, but {ql}", "Please answer this: {q}", "{q} Please be brief.",
-    "Please help me. {q}", "I wonder: {q}", "I am wondering about something. {q}", "Could you tell me: {q}",
-    "One more thing, {ql}", "I was asked this today: {q}", "Well, {ql}", "Do you remember? {q}",
-    "Just tell me: {q}", "I forgot. {q}", "Now tell me this, please: {q}",
+    "My friend wants to know: {q}", "So, {ql}", "Sorry, but {ql}",
 ]
 SENTENCE_QUESTIONS = ["{q} Use a full sentence.", "Answer in a whole sentence: {q}", "{q} Please explain."]
 

@@ -94,15 +94,6 @@ STORY = [
     "{a} dreamed of {an} with {col} eyes.",
     "It took {num} minutes to reach {p}, and {b} complained {adv}.",
     "Somebody had {v} {o} and left it at {p}.",
-    "\"Please {work2},\" said {a}, and {b} {feel}.",
-    "\"I was just wondering about {o},\" said {b}.",
-    "Many people had come to {p} that day.",
-    "If {a} remembers it rightly, {b} had {v} {o}.",
-    "{a} had heard that {p} was closed {t}.",
-    "{b} was wondering why {an} sat on the roof of {p}.",
-    "\"Tell me, who {v} {o}?\" asked the {kin} of {a}.",
-    "\"Please,\" whispered {b}, \"do not wake {an}.\"",
-    "People say that the {job} once {v} {o}.",
 ]
 NOTES = [
     ["Dear {a}, thank you for {o}.", "I {v} it {t} and it works well.", "My {kin} is {ad} and wants to {work}.",
@@ -140,7 +131,7 @@ def _fill(R, line, a, b):
     s = line.format(a=a, b=b, p=p, p2=p2, o=o, o2=o2, ad=ad, ad2=ad2, an=an, an_=an[0].upper() + an[1:],
                     t=t, cT=t[0].upper() + t[1:], we=pick("we"), go=pick("go"), v=pick("v"), kin=pick("kin"),
                     job=pick("job"), food=pick("food"), adv=pick("adv"), col=pick("col"), body=pick("body"),
-                    num=pick("num"), work=pick("work"), work2=pick("work"), feel=pick("feel"))
+                    num=pick("num"), work=pick("work"), feel=pick("feel"))
     return s[0].upper() + s[1:]
 
 
