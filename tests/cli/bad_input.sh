@@ -91,7 +91,7 @@ check "no encoded file of a failed encode" [ ! -e z.safetensors ]
 # ---- features and probes
 expect 1 "no feature" "$LETHE" features --out run1 --min-freq 0.9 --max-freq 1
 check "the message counts what each threshold removed" grep -q "min-freq\|min_freq" err
-ok "$LETHE" features --out run1 --min-forget-fires 4 --num-features 10
+ok "$LETHE" features --out run1 --min-forget-fires 4 --near-weight 1 --retain-weight 1 --num-features 10
 echo '{"hp": [{"prompt": 3, "target": "x"}]}' >p1.json
 expect 3 "p1.json" "$LETHE" eval --out run1 --probes p1.json
 echo '{"hp": 5}' >p2.json

@@ -75,5 +75,5 @@ finish() {
 small() {
     local dir=$1
     shift
-    "$LETHE" train --out "$dir" --max-tokens 16000 --epochs 1 --expansion 4 --k 8 --quiet "$@"
+    "$LETHE" train --out "$dir" --layer 1 --max-tokens 16000 --epochs 1 --expansion 4 --k 8 --quiet "$@"
 }
