@@ -9,6 +9,8 @@
 #include "format/jsonio.h"
 #include "stage/pipeline_run.h"
 
+#define LOOK_OVER ((size_t)16 << 20)
+
 typedef struct material {
     lethe_sae sae;
     lethe_feature_set features;
@@ -59,6 +61,19 @@ static lethe_status load_features(const lethe_pipeline *p, material *m, const ch
     return st;
 }
 
+/* Reads the start of the text, so that a mistake in it shows before the model has worked for long.
+ */
+static lethe_status look_over(lethe_corpus *text, lethe_err *err) {
+    bool got = true;
+    for (size_t bytes = 0; got && bytes < LOOK_OVER;) {
+        lethe_piece piece;
+        LETHE_TRY(lethe_corpus_next(text, &piece, &got, err));
+        if (got) bytes += piece.len + 1;
+    }
+    lethe_corpus_rewind(text);
+    return LETHE_OK;
+}
+
 static lethe_status load_questions(const lethe_pipeline *p, material *m, lethe_err *err) {
     const lethe_config *c = p->config;
     if (!c->probes && !c->prompts && !c->perplexity)
@@ -69,7 +84,8 @@ static lethe_status load_questions(const lethe_pipeline *p, material *m, lethe_e
     if (c->prompts) LETHE_TRY(lethe_prompts_load(&m->prompts, c->prompts, err));
     if (!c->perplexity) return LETHE_OK;
     const char *path = c->perplexity;
-    return lethe_corpus_open(&m->text, &path, 1, err);
+    LETHE_TRY(lethe_corpus_open(&m->text, &path, 1, err));
+    return look_over(m->text, err);
 }
 
 static lethe_status eval_opts(const lethe_config *c, lethe_eval_opts *o, lethe_err *err) {

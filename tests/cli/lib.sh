@@ -71,6 +71,15 @@ finish() {
     exit
 }
 
+# A handful of probes, where the embedded default's 1,600 would only take time.
+cat >few_probes.json <<'END'
+{"hp": [{"prompt": "Who is Harry Potter's best friend?", "target": "Ron", "chat": true},
+        {"prompt": "Harry Potter went to school at", "target": " Hogwarts"}],
+ "magic": [{"prompt": "A witch brews a", "target": " potion"}],
+ "fantasy": [{"prompt": "The ring was carried by", "target": " Frodo"}],
+ "real_world": [{"prompt": "What is the capital of France?", "target": "Paris", "chat": true}]}
+END
+
 # A quick training of the embedded model, for tests that need a run: small "DIR" [options].
 small() {
     local dir=$1
