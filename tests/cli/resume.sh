@@ -4,11 +4,16 @@
 . "$(dirname "$0")/lib.sh"
 kills=${KILLS:-3}
 
+options=(--max-tokens 40000 --epochs "${EPOCHS:-4}" --expansion 8 --k 8 --batch-size 256 --save-every 20 --seed 7)
+
 train() { # DIR [options]
-    local dir=$1
-    shift
-    "$LETHE" train --out "$dir" --max-tokens 40000 --epochs 4 --expansion 8 --k 8 --batch-size 256 \
-        --save-every 20 --seed 7 "$@"
+    "$LETHE" train --out "$@" "${options[@]}"
+}
+
+# In the background as the program itself, not a subshell, so that a signal reaches it; $pid is set.
+train_behind() { # DIR [options]
+    "$LETHE" train --out "$@" "${options[@]}" >/dev/null 2>err &
+    pid=$!
 }
 
 for store in bf16 off; do
@@ -25,8 +30,7 @@ for store in bf16 off; do
     killed=0
     for try in $(seq $((kills * 4))); do
         [ "$killed" -lt "$kills" ] && [ ! -e cut/sae.safetensors ] || break
-        train cut --threads 2 --store $store --resume >/dev/null 2>err &
-        pid=$!
+        train_behind cut --threads 2 --store $store --resume
         ms=$(((RANDOM * 32768 + RANDOM) % (span * 8 / 10) + 50))
         sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
         if kill -KILL $pid 2>/dev/null; then killed=$((killed + 1)); fi
@@ -40,8 +44,7 @@ for store in bf16 off; do
 
     # Ctrl-C at some moment, then the rest: the same bytes again.
     rm -rf cut
-    train cut --threads 2 --store $store >/dev/null 2>err &
-    pid=$!
+    train_behind cut --threads 2 --store $store
     ms=$((span * (30 + RANDOM % 50) / 100))
     sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
     kill -INT $pid 2>/dev/null
@@ -51,8 +54,8 @@ for store in bf16 off; do
 done
 
 # Ctrl-C.
-train stop --threads 2 --epochs 400 >out 2>err &
-pid=$!
+options+=(--epochs 400)
+train_behind stop --threads 2
 for _ in $(seq 600); do
     [ -e stop/activations/index.json ] && break
     sleep 0.1
@@ -64,5 +67,6 @@ status=$?
 check "Ctrl-C: exit status 1, got $status" [ "$status" -eq 1 ]
 check "Ctrl-C: says how to go on: $(tail -1 err)" grep -q -- "--resume" err
 check "Ctrl-C: the state is there" [ -s stop/train.ckpt ]
-expect 3 "trained on something else" train stop --threads 2 --epochs 401 --resume
+options+=(--epochs 401)
+expect 3 "trained on something else" train stop --threads 2 --resume
 finish
