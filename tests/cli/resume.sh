@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 kills=${KILLS:-3}
 
-options=(--max-tokens 40000 --epochs "${EPOCHS:-4}" --expansion 8 --k 8 --batch-size 256 --save-every 20 --seed 7)
+options=(--max-tokens "${TOKENS:-12000}" --epochs "${EPOCHS:-4}" --expansion 4 --k 8 --batch-size 128 --save-every 20 --seed 7)
 
 train() { # DIR [options]
     "$LETHE" train --out "$@" "${options[@]}"
