@@ -68,5 +68,5 @@ check "Ctrl-C: exit status 1, got $status" [ "$status" -eq 1 ]
 check "Ctrl-C: says how to go on: $(tail -1 err)" grep -q -- "--resume" err
 check "Ctrl-C: the state is there" [ -s stop/train.ckpt ]
 options+=(--epochs 401)
-expect 3 "trained on something else" train stop --threads 2 --resume
+expect 3 "stop/train.ckpt: of a training of" train stop --threads 2 --resume
 finish
