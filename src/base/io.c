@@ -67,6 +67,11 @@ bool lethe_path_is_dir(const char *path) {
     return stat(path, &sb) == 0 && S_ISDIR(sb.st_mode);
 }
 
+bool lethe_path_ends_with(const char *path, const char *end) {
+    size_t a = strlen(path), b = strlen(end);
+    return a >= b && !strcmp(path + a - b, end);
+}
+
 char *lethe_path_join(const char *dir, const char *name) {
     size_t a = strlen(dir), b = strlen(name);
     bool slash = a && dir[a - 1] != '/';

@@ -30,6 +30,7 @@ void lethe_map_close(lethe_map *map); /* accepts a zeroed map; zeroes it */
 
 bool lethe_path_exists(const char *path);
 bool lethe_path_is_dir(const char *path);
+bool lethe_path_ends_with(const char *path, const char *end); /* ".jsonl", say */
 
 /* Owned string "dir/name"; NULL when there is no memory. */
 char *lethe_path_join(const char *dir, const char *name);

@@ -81,8 +81,7 @@ typedef struct output {
 } output;
 
 static bool wants_file(const char *path) {
-    size_t n = strlen(path);
-    return n > 12 && !strcmp(path + n - 12, ".safetensors");
+    return lethe_path_ends_with(path, ".safetensors");
 }
 
 static lethe_status output_open(output *o, const lethe_invocation *in, const input *i,

@@ -70,13 +70,8 @@ static lethe_status add_path(lethe_corpus *c, const char *path, int depth, lethe
     return st;
 }
 
-static bool ends_with(const char *s, const char *end) {
-    size_t a = strlen(s), b = strlen(end);
-    return a >= b && !strcmp(s + a - b, end);
-}
-
 static bool is_lines(const char *path) {
-    return ends_with(path, ".jsonl") || ends_with(path, ".ndjson");
+    return lethe_path_ends_with(path, ".jsonl") || lethe_path_ends_with(path, ".ndjson");
 }
 
 lethe_status lethe_corpus_open(lethe_corpus **out, const char *const *paths, size_t n,

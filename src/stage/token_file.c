@@ -88,20 +88,15 @@ static lethe_status from_text(lethe_token_file *f, const lethe_map *m, lethe_err
     return end_sequence(f, err);
 }
 
-static bool ends_with(const char *s, const char *end) {
-    size_t a = strlen(s), b = strlen(end);
-    return a >= b && !strcmp(s + a - b, end);
-}
-
 static lethe_status load(lethe_token_file *f, const char *path, lethe_err *err) {
-    if (ends_with(path, ".safetensors")) {
+    if (lethe_path_ends_with(path, ".safetensors")) {
         lethe_st *st;
         LETHE_TRY(lethe_st_open(&st, path, err));
         lethe_status status = from_tensor(f, st, err);
         lethe_st_close(&st);
         return status;
     }
-    if (ends_with(path, ".json")) {
+    if (lethe_path_ends_with(path, ".json")) {
         json_t *j;
         LETHE_TRY(lethe_json_load(&j, path, err));
         lethe_json_ref top = lethe_json_top(j, path);
