@@ -116,18 +116,22 @@ mkdir -p run3
 echo "no checkpoint" >run3/train.ckpt
 expect 3 "train.ckpt" small run3 --resume
 
-# ---- a place that cannot be written
+# ---- a place that cannot be written. Root can write anywhere, so it becomes somebody else, who may
+# not be able to read the source tree: the program and its data go where everybody can.
 mkdir locked
 chmod 555 locked
+as=() program=$LETHE readable=$model
 if [ "$(id -u)" -eq 0 ]; then
-    as=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+    mkdir open
+    cp "$LETHE" open/lethe
+    cp -r "$LETHE_SOURCE/models" "$LETHE_SOURCE/data" open/
     chmod 755 "$work"
     chmod -R a+rX "$work"
-else
-    as=()
+    program=$work/open/lethe readable=$work/open/models/lethe-demo.gguf
+    as=(setpriv --reuid=65534 --regid=65534 --clear-groups env "LETHE_DATA=$work/open")
 fi
-expect 1 "locked" "${as[@]}" "$LETHE" train --out locked/run --max-tokens 8000 --quiet
-expect 1 "locked" "${as[@]}" "$LETHE" harvest --model "$model" --layer 1 --text keep.txt --ctx-len 32 --out locked/a.safetensors
+expect 1 "locked" "${as[@]}" "$program" train --out locked/run --max-tokens 8000 --quiet
+expect 1 "locked" "${as[@]}" "$program" harvest --model "$readable" --layer 1 --text keep.txt --ctx-len 32 --out locked/a.safetensors
 
 # ---- a full disk (files may not grow past 64 KiB)
 full() { (ulimit -f 64; "$@"); }
