@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
  * The inner loops of the dictionary, one documented slot an operation. kernel_ref.c fills the whole
- * table in plain C; a file for an instruction set replaces single slots, and lethe_kernels picks
- * the table once, at the first call.
+ * table in plain C; a file for an instruction set replaces single slots, and lethe_kernels_get
+ * picks the table once, when it is first asked.
  *
- * Rules for every slot: float32, any alignment, any length (0 included), no overlap between an
- * output and an input unless said, no state: safe from any thread. A slot adds in a fixed order
- * that depends on its lengths alone, so one table gives the same bytes for the same arguments;
- * two tables may differ by rounding.
+ * Rules for every slot: any alignment, any length (0 included), no overlap between an output and an
+ * input unless said, no state: safe from any thread. A slot adds in the order that kernel_ref.c
+ * shows, rounds after every operation and contracts nothing, so that every table gives the same
+ * bytes for the same finite arguments, whatever the machine.
  */
 #ifndef LETHE_KERNEL_KERNEL_H
 #define LETHE_KERNEL_KERNEL_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/err.h"
 
 /* Numbers of one Adam update, the same for all parameters of a step. */
 typedef struct lethe_adam {
@@ -25,10 +27,41 @@ typedef struct lethe_adam {
     float step;           /* lr / (1 - beta1^t) */
 } lethe_adam;
 
+/* A row v in 8-bit digits, v = scale (hi + lo / LETHE_LO_DIGIT) + a rest (kernel/sieve.h). All
+ * three norms are rounded up; a row that cannot be told in digits (not finite, or huge) has scale
+ * 0, digits 0 and infinite norms. */
+typedef struct lethe_digits {
+    float scale;
+    float norm; /* at least |v| */
+    float err1; /* at least |v - scale hi| */
+    float err2; /* at least |v - scale (hi + lo / LETHE_LO_DIGIT)| */
+    int32_t sum_hi, sum_lo;
+} lethe_digits;
+
+#define LETHE_LO_DIGIT 254
+
+/* Rows of digits are padded with zeros to a multiple of this many bytes. */
+#define LETHE_DIGIT_PAD 64
+
+/* What tells for one token and a run of latents whether a latent can be among the k largest: see
+ * kernel/sieve.h for what the numbers are. */
+typedef struct lethe_bound {
+    float scale, err, norm; /* of the token */
+    float threshold;        /* not below it: may be among the k largest */
+    const float *w_scale;   /* [n] of the latents */
+    const float *w_norm;    /* [n] */
+    const float *w_err;     /* [n] */
+    const float *bias;      /* [n] */
+    size_t outliers;        /* dimensions kept in float */
+    const float *x_out;     /* [outliers] the token there */
+    const float *w_out;     /* [outliers, w_out_stride] the latents there */
+    size_t w_out_stride;
+} lethe_bound;
+
 typedef struct lethe_kernels {
     const char *name; /* "ref", "avx2", ... */
 
-    /* sum of a[i] b[i] */
+    /* sum of a[i] b[i], in 16 interleaved partial sums */
     float (*dot)(const float *a, const float *b, size_t n);
 
     /* sum of a[i]^2, in double */
@@ -45,13 +78,29 @@ typedef struct lethe_kernels {
     void (*gather_sum)(float *out, size_t d, const float *rows, const int32_t *index,
                        const float *coef, size_t count);
 
-    /* out[j] = x . rows[index[j], :] for j < count */
+    /* out[j] = dot(x, rows[index[j], :]) for j < count, the very bytes of dot */
     void (*gather_dot)(float *out, size_t d, const float *x, const float *rows,
                        const int32_t *index, size_t count);
 
-    /* Writes the places i < n where a[i] + bias[i] > threshold into hit (rising; room for n) and
-     * returns their number. NaN is no hit. */
-    size_t (*screen)(const float *a, const float *bias, size_t n, float threshold, int32_t *hit);
+    /* Digits of v [n]: scale = max |v| / 127, hi = round(v / scale), lo = round(LETHE_LO_DIGIT
+     * (v / scale - hi)), ties to even. hi, lo [n]. */
+    void (*digits)(const float *v, size_t n, int8_t *hi, int8_t *lo, lethe_digits *out);
+
+    /* c[i, j] = sum over l < ld of (a[i, l] - 128) b[j, l], for i < na, j < nb; rows of a and b are
+     * ld bytes long, a multiple of LETHE_DIGIT_PAD, ld <= 2^15; rows of c are ldc long. b_sum[j]:
+     * the sum of row j of b. Exact. */
+    void (*dots_i8)(int32_t *c, size_t ldc, const uint8_t *a, size_t na, const int8_t *b,
+                    const int32_t *b_sum, size_t nb, size_t ld);
+
+    /* sum over l < ld of a_hi[l] b_lo[l] + a_lo[l] b_hi[l]; ld as above. Exact. */
+    int32_t (*dot_cross)(const uint8_t *a_hi, const uint8_t *a_lo, const int8_t *b_hi,
+                         const int8_t *b_lo, size_t ld);
+
+    /* Writes the places i < n (rising; room for n) whose upper bound
+     *     scale w_scale[i] c[i] + bias[i] + err w_norm[i] + norm w_err[i]
+     *         + sum over o < outliers of x_out[o] w_out[o, i]
+     * is not below the threshold (a NaN is not) into hit; returns their number. */
+    size_t (*may_pass)(const int32_t *c, size_t n, const lethe_bound *b, int32_t *hit);
 
     /* One Adam update of n parameters, with g' = grad_scale g (g NULL: a zero gradient):
      *     m1 += (g' - m1) (1 - beta1)
@@ -62,8 +111,20 @@ typedef struct lethe_kernels {
     void (*adam)(float *p, float *m1, float *m2, const float *g, size_t n, const lethe_adam *c);
 } lethe_kernels;
 
-/* The table in use. Threads: safe. */
+/* The table in use: the fastest this processor has, or the one that lethe_kernels_force or the
+ * environment variable LETHE_CPU names. Threads: safe. */
 const lethe_kernels *lethe_kernels_get(void);
+
+/* The table of this name, or NULL when this build or this processor does not have it. */
+const lethe_kernels *lethe_kernels_find(const char *name);
+
+/* Names of the tables that this processor can run, the slowest first: name(0), name(1), ... until
+ * NULL. */
+const char *lethe_kernels_name(size_t i);
+
+/* Takes the table of this name from now on; NULL or "auto": the fastest. Fails: USAGE (the message
+ * lists the names). Call before threads are started. */
+lethe_status lethe_kernels_force(const char *name, lethe_err *err);
 
 /* The plain C table, against which others are checked. */
 extern const lethe_kernels lethe_kernels_ref;

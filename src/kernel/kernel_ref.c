@@ -7,6 +7,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "kernel/digits.h"
 #include "kernel/kernel.h"
 
 #define LANES 16
@@ -64,25 +65,64 @@ static void ref_gather_dot(float *restrict out, size_t d, const float *restrict 
     for (size_t j = 0; j < count; j++) out[j] = ref_dot(x, rows + (size_t)index[j] * d, d);
 }
 
-/* Once a running top-k has warmed up almost nothing passes, so SCREEN elements are asked at a time
- * whether any of them does. (Counting, not or-ing, because compilers turn it into vector code.) */
-#define SCREEN 32
-
-static size_t ref_screen(const float *restrict a, const float *restrict bias, size_t n,
-                         float threshold, int32_t *restrict hit) {
-    size_t hits = 0, i = 0;
-    for (; i + SCREEN <= n; i += SCREEN) {
-        int any = 0;
-        for (int l = 0; l < SCREEN; l++)
-            any += a[i + (size_t)l] + bias[i + (size_t)l] > threshold ? 1 : 0;
-        if (!any) continue;
-        for (size_t l = i; l < i + SCREEN; l++) {
-            hit[hits] = (int32_t)l;
-            hits += a[l] + bias[l] > threshold;
-        }
+static void ref_digits(const float *restrict v, size_t n, int8_t *restrict hi, int8_t *restrict lo,
+                       lethe_digits *restrict out) {
+    float acc[LANES] = {0}, most = 0;
+    for (size_t i = 0; i < n; i++) {
+        acc[i % LANES] += v[i] * v[i];
+        most = fabsf(v[i]) > most ? fabsf(v[i]) : most;
     }
-    for (; i < n; i++)
-        if (a[i] + bias[i] > threshold) hit[hits++] = (int32_t)i;
+    float square = fold(acc);
+    if (!(square < FLT_MAX) || most < LETHE_DIGITS_SMALLEST) {
+        lethe_digits_none(n, square, most, hi, lo, out);
+        return;
+    }
+    float scale = most / 127, inv = 127 / most, lo_inv = inv * LETHE_LO_DIGIT;
+    float rest[LANES] = {0};
+    int32_t sum_hi = 0, sum_lo = 0;
+    for (size_t i = 0; i < n; i++) {
+        float h = rintf(v[i] * inv), r = v[i] - h * scale, l = rintf(r * lo_inv);
+        rest[i % LANES] += r * r;
+        hi[i] = (int8_t)h;
+        lo[i] = (int8_t)l;
+        sum_hi += (int8_t)h;
+        sum_lo += (int8_t)l;
+    }
+    lethe_digits_norms(n, scale, square, fold(rest), out);
+    out->sum_hi = sum_hi;
+    out->sum_lo = sum_lo;
+}
+
+static void ref_dots_i8(int32_t *restrict c, size_t ldc, const uint8_t *restrict a, size_t na,
+                        const int8_t *restrict b, const int32_t *restrict b_sum, size_t nb,
+                        size_t ld) {
+    for (size_t i = 0; i < na; i++)
+        for (size_t j = 0; j < nb; j++) {
+            int32_t sum = -128 * b_sum[j];
+            for (size_t l = 0; l < ld; l++) sum += a[i * ld + l] * b[j * ld + l];
+            c[i * ldc + j] = sum;
+        }
+}
+
+static int32_t ref_dot_cross(const uint8_t *restrict a_hi, const uint8_t *restrict a_lo,
+                             const int8_t *restrict b_hi, const int8_t *restrict b_lo, size_t ld) {
+    int32_t sum = 0;
+    for (size_t l = 0; l < ld; l++) sum += a_hi[l] * b_lo[l] + a_lo[l] * b_hi[l];
+    return sum;
+}
+
+static size_t ref_may_pass(const int32_t *restrict c, size_t n, const lethe_bound *restrict b,
+                           int32_t *restrict hit) {
+    size_t hits = 0;
+    for (size_t i = 0; i < n; i++) {
+        float upper = (float)c[i] * (b->scale * b->w_scale[i]) + b->bias[i];
+        upper = upper + b->err * b->w_norm[i];
+        upper = upper + b->norm * b->w_err[i];
+        for (size_t o = 0; o < b->outliers; o++)
+            upper = upper + b->x_out[o] * b->w_out[o * b->w_out_stride + i];
+        hit[hits] = (int32_t)i;
+        hits += !(upper < b->threshold);
+    }
     return hits;
 }
 
@@ -120,6 +160,9 @@ const lethe_kernels lethe_kernels_ref = {
     .scale = ref_scale,
     .gather_sum = ref_gather_sum,
     .gather_dot = ref_gather_dot,
-    .screen = ref_screen,
+    .digits = ref_digits,
+    .dots_i8 = ref_dots_i8,
+    .dot_cross = ref_dot_cross,
+    .may_pass = ref_may_pass,
     .adam = ref_adam,
 };

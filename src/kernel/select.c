@@ -1,140 +1,456 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * Who looks at what. The tokens are worked off in lists: with many tokens, first a pilot of a few
+ * without a guess, whose thresholds tell where those of the others will lie; then the others with
+ * that guess, which spares most second looks; then once more those few whose guess turned out too
+ * high, with the threshold that they reached, which is one of their own. None of this can change
+ * the result, only its cost.
+ */
 #include "kernel/select.h"
 
 #include <assert.h>
+#include <float.h>
+#include <math.h>
 #include <omp.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/run.h"
-#include "kernel/gemm.h"
-#include "kernel/topk.h"
-
-/* Tile of the product. Fixed, because a library may round differently at another size; 512 KB, so
- * that it stays in a core's second-level cache with the rows it is made of. */
-#define TILE_N 256
-#define TILE_M 512
+#include "kernel/select_internal.h"
 
 /* Products smaller than this many multiply-adds are not worth waking other threads for: a token of
  * a small model while it generates. */
 #define ALONE (1 << 20)
 
+/* A tile's digits of tokens and of latents each stay within the second-level cache. */
+#define TILE_BYTES (1 << 19)
+#define MOST_TOKENS 256
+#define FEW_TOKENS 32 /* fewer would read the encoder too often */
+#define MOST_LATENTS 256
+
+/* Tokens of the pilot, the fewest tokens that are worth one, and the place (counted from the
+ * lowest) of the pilot's ratio that becomes the guess. */
+#define PILOT 64
+#define PILOT_FROM 512
+#define PILOT_RANK 1
+
+/* Fewer tokens than this say little about which dimensions are outlying. */
+#define OUTLIERS_FROM 64
+#define OUTLYING 1.5f /* times the size of the seventeenth */
+
+/* Tokens computed in full together, and latents at a time. */
+#define FULL_TOKENS 32
+#define FULL_LATENTS 64
+
 static size_t min_size(size_t a, size_t b) {
     return a < b ? a : b;
+}
+
+static size_t max_size(size_t a, size_t b) {
+    return a > b ? a : b;
 }
 
 static size_t ceil_div(size_t a, size_t b) {
     return (a + b - 1) / b;
 }
 
-/* How the grid of tiles is shared out. A task is a tile of tokens times a run of latent tiles
- * ("part"). Several parts are only made to give every thread something to do; they cannot change
- * the result, since the order of topk.h is total and the tiles stay the same. */
-typedef struct plan {
-    size_t n, m, d, rows, cols; /* rows, cols: tiles along n and m */
-    size_t parts, cols_a_part;
-} plan;
+/* ---- what a call needs ------------------------------------------------------------------------
+ */
 
-static plan plan_make(size_t n, size_t m, size_t d, int threads) {
-    plan p = {.n = n, .m = m, .d = d, .rows = ceil_div(n, TILE_N), .cols = ceil_div(m, TILE_M)};
-    size_t wanted = threads > 1 ? ceil_div(4 * (size_t)threads, p.rows) : 1;
-    p.cols_a_part = ceil_div(p.cols, min_size(wanted, p.cols));
-    p.parts = ceil_div(p.cols, p.cols_a_part);
-    return p;
+typedef struct work {
+    lethe_select_job job;
+    int threads;
+    size_t chunk;                           /* tokens that have seats at a time */
+    size_t seats;                           /* seats of a selection */
+    lethe_seat *seat;                       /* [n_sel, seats]: by part, then by token */
+    lethe_candidate *candidate;             /* lists of the seats */
+    uint64_t *key;                          /* keys of the seats */
+    lethe_select_bench *bench;              /* [threads] */
+    uint32_t *list, *again;                 /* [n] tokens to work off */
+    uint8_t *verdict[LETHE_SELECTIONS];     /* [chunk] how finish() ended */
+    uint32_t *full;                         /* [chunk] places of a round */
+    float *known[LETHE_SELECTIONS];         /* [n] a threshold reached before, or -infinity */
+    float *ratio[LETHE_SELECTIONS];         /* [PILOT] */
+    float *own_scale, *own_norm, *own_err1; /* [m] gathered */
+    int32_t *own_sum;                       /* [m] gathered */
+} work;
+
+static void bench_free(lethe_select_bench *b) {
+    void *const all[] = {b->hi,   b->lo,   b->digits, b->whole, b->x_out,
+                         b->rest, b->w_hi, b->c,      b->hit};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
 }
 
-/* Memory of one selection: a running top-k for each token of each part. */
-typedef struct running {
-    lethe_topk *state; /* [parts, n] */
-    uint64_t *key;     /* [parts, n, k] */
-} running;
+static lethe_status bench_alloc(const lethe_select_job *job, lethe_select_bench *b,
+                                lethe_err *err) {
+    static const char what[] = "a tile of tokens and latents";
+    size_t nt = job->tile_n, nm = job->tile_m, ld = job->from->sieve->ld;
+    LETHE_TRY(lethe_alloc(&b->hi, nt, ld, what, err));
+    LETHE_TRY(lethe_alloc(&b->lo, nt, ld, what, err));
+    LETHE_TRY(lethe_alloc(&b->digits, nt, sizeof *b->digits, what, err));
+    LETHE_TRY(lethe_alloc(&b->whole, nt, sizeof *b->whole, what, err));
+    LETHE_TRY(lethe_alloc(&b->x_out, nt, LETHE_OUTLIERS * sizeof *b->x_out, what, err));
+    LETHE_TRY(lethe_alloc(&b->rest, job->d, sizeof *b->rest, what, err));
+    if (job->from->rows) LETHE_TRY(lethe_alloc(&b->w_hi, nm, ld, what, err));
+    LETHE_TRY(lethe_alloc(&b->c, nt, nm * sizeof *b->c, what, err));
+    return lethe_alloc(&b->hit, nm, sizeof *b->hit, what, err);
+}
 
-static void running_free(running *r, size_t n_sel) {
-    for (size_t s = 0; s < n_sel; s++) {
-        lethe_free(r[s].state);
-        lethe_free(r[s].key);
+static void work_free(work *w) {
+    for (int t = 0; w->bench && t < w->threads; t++) bench_free(&w->bench[t]);
+    for (size_t s = 0; s < LETHE_SELECTIONS; s++) {
+        lethe_free(w->job.bias[s]);
+        lethe_free(w->ratio[s]);
+        lethe_free(w->known[s]);
+        lethe_free(w->verdict[s]);
     }
+    void *const all[] = {w->full,     w->seat,     w->candidate, w->key,
+                         w->bench,    w->list,     w->again,     w->own_scale,
+                         w->own_norm, w->own_err1, w->own_sum,   w->job.w_out};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
 }
 
-static lethe_status running_alloc(running *r, const plan *p, size_t k, lethe_err *err) {
-    size_t count = 0;
-    if (!lethe_mul_size(p->parts, p->n, &count))
-        return lethe_fail(err, LETHE_NOMEM, "out of memory: %zu tokens at once", p->n);
-    LETHE_TRY(lethe_alloc(&r->state, count, sizeof *r->state, "a running top-k", err));
-    LETHE_TRY(lethe_alloc(&r->key, count, k * sizeof *r->key, "keys of a top-k", err));
-    for (size_t i = 0; i < count; i++) lethe_topk_begin(&r->state[i], k, r->key + i * k);
-    return LETHE_OK;
-}
-
-static lethe_status run_task(const plan *p, size_t task, const float *x, const float *w,
-                             const lethe_selection *sel, size_t n_sel, running *run, float *tile,
-                             int32_t *hit, lethe_err *err) {
-    size_t part = task % p->parts, first = task / p->parts * TILE_N;
-    size_t n = min_size(TILE_N, p->n - first);
-    size_t end = min_size(p->cols, (part + 1) * p->cols_a_part);
-    for (size_t c = part * p->cols_a_part; c < end; c++) {
-        size_t base = c * TILE_M, m = min_size(TILE_M, p->m - base);
-        LETHE_TRY(lethe_gemm_nt(n, m, p->d, x + first * p->d, p->d, w + base * p->d, p->d, tile,
-                                TILE_M, err));
-        for (size_t s = 0; s < n_sel; s++)
-            for (size_t i = 0; i < n; i++)
-                lethe_topk_put(&run[s].state[part * p->n + first + i], tile + i * TILE_M,
-                               sel[s].bias + base, m, base, hit);
-    }
-    return LETHE_OK;
-}
-
-/* Merges the parts into the first one and writes the result of token i. */
-static void finish(const plan *p, size_t i, const lethe_selection *sel, running *run) {
-    for (size_t part = 1; part < p->parts; part++)
-        lethe_topk_merge(&run->state[i], &run->state[part * p->n + i]);
-    lethe_topk_end(&run->state[i], p->m, sel->index + i * sel->k, sel->value + i * sel->k);
-}
-
-lethe_status lethe_select(const float *x, size_t n, const float *w, size_t m, size_t d,
-                          const lethe_selection *sel, size_t n_sel, lethe_err *err) {
-    enum { MOST = 4 };
-    assert(n_sel <= MOST && m <= INT32_MAX);
-    if (n == 0) return LETHE_OK;
-    int threads = (double)n * (double)m * (double)d < ALONE ? 1 : lethe_threads();
-    plan p = plan_make(n, m, d, threads);
-    running run[MOST] = {0};
-    float *tiles = NULL;
-    int32_t *hits = NULL;
-    lethe_status st = LETHE_OK;
-    for (size_t s = 0; s < n_sel; s++)
-        if ((st = running_alloc(&run[s], &p, sel[s].k, err))) goto done;
-    size_t most_rows = min_size(n, TILE_N);
-    if ((st = lethe_alloc(&tiles, (size_t)threads * most_rows, TILE_M * sizeof *tiles,
-                          "tiles of pre-activations", err)))
-        goto done;
-    if ((st = lethe_alloc(&hits, (size_t)threads * TILE_M, sizeof *hits, "hits of a tile", err)))
-        goto done;
-
-    size_t tasks = p.rows * p.parts;
-#pragma omp parallel num_threads(threads)
-    {
-        lethe_gemm_enter();
-        size_t me = (size_t)omp_get_thread_num();
-#pragma omp for schedule(dynamic)
-        for (size_t task = 0; task < tasks; task++) {
-            lethe_err e = {0};
-            lethe_status got = run_task(&p, task, x, w, sel, n_sel, run,
-                                        tiles + me * most_rows * TILE_M, hits + me * TILE_M, &e);
-            if (got) {
-#pragma omp critical(lethe_select_failed)
-                {
-                    st = got;
-                    if (err) *err = e;
-                }
-            }
+static lethe_status seats_alloc(work *w, lethe_err *err) {
+    static const char what[] = "candidates of a top-k";
+    const lethe_select_job *job = &w->job;
+    size_t seats = w->seats, per_seat = 0, keys = 0;
+    for (size_t s = 0; s < job->n_sel; s++) per_seat += job->cap[s], keys += job->sel[s].k;
+    LETHE_TRY(lethe_alloc(&w->seat, seats, job->n_sel * sizeof *w->seat, what, err));
+    LETHE_TRY(lethe_alloc(&w->candidate, seats, per_seat * sizeof *w->candidate, what, err));
+    LETHE_TRY(lethe_alloc(&w->key, seats, keys * sizeof *w->key, what, err));
+    lethe_candidate *c = w->candidate;
+    uint64_t *key = w->key;
+    for (size_t s = 0; s < job->n_sel; s++)
+        for (size_t i = 0; i < seats; i++) {
+            w->seat[s * seats + i] = (lethe_seat){.list = c, .lower.key = key};
+            c += job->cap[s];
+            key += job->sel[s].k;
         }
-#pragma omp for schedule(static)
-        for (size_t i = 0; i < n; i++)
-            for (size_t s = 0; s < n_sel; s++) finish(&p, i, &sel[s], &run[s]);
+    return LETHE_OK;
+}
+
+/* What belongs to the latents, in the order of their places. */
+static lethe_status gather(work *w, lethe_err *err) {
+    lethe_select_job *job = &w->job;
+    const lethe_sieve *sv = job->from->sieve;
+    const int32_t *rows = job->from->rows;
+    static const char what[] = "figures of latents";
+    for (size_t s = 0; s < job->n_sel; s++) {
+        LETHE_TRY(lethe_alloc(&job->bias[s], job->m, sizeof *job->bias[s], what, err));
+        for (size_t i = 0; i < job->m; i++) {
+            float b = job->sel[s].bias[lethe_place_row(job, i)];
+            job->bias[s][i] = isfinite(b) ? b + fabsf(b) * 0x1p-19f + LETHE_SIEVE_TINY : b;
+        }
     }
-done:
-    running_free(run, n_sel);
-    lethe_free(tiles);
-    lethe_free(hits);
+    job->scale = sv->scale, job->norm = sv->norm, job->err1 = sv->err1, job->sum_hi = sv->sum_hi;
+    if (!rows) return LETHE_OK;
+    LETHE_TRY(lethe_alloc(&w->own_scale, job->m, sizeof *w->own_scale, what, err));
+    LETHE_TRY(lethe_alloc(&w->own_norm, job->m, sizeof *w->own_norm, what, err));
+    LETHE_TRY(lethe_alloc(&w->own_err1, job->m, sizeof *w->own_err1, what, err));
+    LETHE_TRY(lethe_alloc(&w->own_sum, job->m, sizeof *w->own_sum, what, err));
+    for (size_t i = 0; i < job->m; i++) {
+        w->own_scale[i] = sv->scale[rows[i]];
+        w->own_norm[i] = sv->norm[rows[i]];
+        w->own_err1[i] = sv->err1[rows[i]];
+        w->own_sum[i] = sv->sum_hi[rows[i]];
+    }
+    job->scale = w->own_scale, job->norm = w->own_norm, job->err1 = w->own_err1;
+    job->sum_hi = w->own_sum;
+    return LETHE_OK;
+}
+
+/* The dimensions whose largest size in the batch stands out: larger than OUTLYING times the
+ * seventeenth largest. */
+static lethe_status find_outliers(work *w, lethe_err *err) {
+    lethe_select_job *job = &w->job;
+    size_t d = job->d;
+    if (job->n < OUTLIERS_FROM || d <= 2 * LETHE_OUTLIERS) return LETHE_OK;
+    float *most;
+    LETHE_TRY(lethe_zalloc(&most, d, sizeof *most, "sizes of dimensions", err));
+#pragma omp parallel num_threads(w->threads)
+    {
+        size_t me = (size_t)omp_get_thread_num(), all = (size_t)omp_get_num_threads();
+        size_t first = me * d / all, end = (me + 1) * d / all;
+        for (size_t t = 0; t < job->n; t++)
+            for (size_t i = first; i < end; i++) {
+                float v = fabsf(job->x[t * d + i]);
+                most[i] = v > most[i] ? v : most[i];
+            }
+    }
+    float top[LETHE_OUTLIERS + 1] = {0};
+    for (size_t i = 0; i < d; i++)
+        for (size_t r = 0; r <= LETHE_OUTLIERS; r++)
+            if (most[i] > top[r]) {
+                memmove(top + r + 1, top + r, (LETHE_OUTLIERS - r) * sizeof *top);
+                top[r] = most[i];
+                break;
+            }
+    for (size_t i = 0; i < d && job->outliers < LETHE_OUTLIERS; i++)
+        if (most[i] > OUTLYING * top[LETHE_OUTLIERS]) job->dim[job->outliers++] = i;
+    lethe_free(most);
+    if (!job->outliers) return LETHE_OK;
+    LETHE_TRY(lethe_alloc(&job->w_out, job->m, job->outliers * sizeof *job->w_out,
+                          "encoder columns of outlying dimensions", err));
+#pragma omp parallel for num_threads(w->threads) schedule(static)
+    for (size_t i = 0; i < job->m; i++)
+        for (size_t o = 0; o < job->outliers; o++)
+            job->w_out[o * job->m + i] = job->from->w[lethe_place_row(job, i) * d + job->dim[o]];
+    return LETHE_OK;
+}
+
+static lethe_status work_alloc(work *w, lethe_err *err) {
+    lethe_select_job *job = &w->job;
+    size_t n = job->n, ld = job->from->sieve->ld, threads = (size_t)w->threads;
+    job->tile_n = min_size(n, min_size(MOST_TOKENS, 32 + TILE_BYTES / ld));
+    job->tile_m = min_size(MOST_LATENTS, (32 + TILE_BYTES / 2 / ld) / 16 * 16);
+    for (size_t s = 0; s < job->n_sel; s++) job->cap[s] = 4 * job->sel[s].k + 256;
+    w->chunk = min_size(n, 4 * threads * job->tile_n);
+    /* Several parts are made of fewer tiles than there are threads, and those are small. */
+    w->seats = max_size(w->chunk, 2 * threads * min_size(n, threads * FEW_TOKENS));
+    LETHE_TRY(seats_alloc(w, err));
+    LETHE_TRY(gather(w, err));
+    LETHE_TRY(find_outliers(w, err));
+    LETHE_TRY(lethe_zalloc(&w->bench, threads, sizeof *w->bench, "scratch of threads", err));
+    for (size_t t = 0; t < threads; t++) LETHE_TRY(bench_alloc(job, &w->bench[t], err));
+    for (size_t s = 0; s < job->n_sel; s++) {
+        LETHE_TRY(lethe_alloc(&w->known[s], n, sizeof *w->known[s], "thresholds", err));
+        for (size_t t = 0; t < n; t++) w->known[s][t] = -INFINITY;
+        LETHE_TRY(lethe_alloc(&w->ratio[s], PILOT, sizeof *w->ratio[s], "a pilot", err));
+        LETHE_TRY(lethe_alloc(&w->verdict[s], w->chunk, 1, "a list of tokens", err));
+    }
+    LETHE_TRY(lethe_alloc(&w->full, w->chunk, sizeof *w->full, "a list of tokens", err));
+    LETHE_TRY(lethe_alloc(&w->list, n, sizeof *w->list, "a list of tokens", err));
+    return lethe_alloc(&w->again, n, sizeof *w->again, "a list of tokens", err);
+}
+
+/* ---- one list of tokens -----------------------------------------------------------------------
+ */
+
+/* The tokens of a list that have seats now. */
+typedef struct round_of {
+    const uint32_t *token;
+    size_t count, parts;
+    size_t tile_n; /* tokens of a tile */
+    bool pilot;
+    const float *ratio; /* [n_sel] guess: threshold of a token over its norm; NULL: none */
+} round_of;
+
+static lethe_seat *seat_of(const work *w, const round_of *r, size_t s, size_t part, size_t i) {
+    return &w->seat[s * w->seats + part * r->count + i];
+}
+
+static void seats_begin(const work *w, const round_of *r, size_t part, size_t first, size_t nt,
+                        const lethe_select_bench *b) {
+    for (size_t s = 0; s < w->job.n_sel; s++)
+        for (size_t i = 0; i < nt; i++) {
+            lethe_seat *seat = seat_of(w, r, s, part, first + i);
+            lethe_topk_begin(&seat->lower, w->job.sel[s].k, seat->lower.key);
+            seat->count = 0;
+            seat->full = !isfinite(b->whole[i]);
+            seat->whole = b->whole[i];
+            seat->guess = w->known[s][r->token[first + i]];
+            if (r->ratio) seat->guess = fmaxf(seat->guess, r->ratio[s] * b->whole[i]);
+            seat->threshold = fmaxf(seat->guess, -FLT_MAX);
+        }
+}
+
+/* A task is a tile of tokens times a part of the latents. Several parts are only made to give every
+ * thread something to do. */
+static void run_task(const work *w, const round_of *r, size_t task, lethe_select_bench *b) {
+    const lethe_select_job *job = &w->job;
+    size_t part = task % r->parts, first = task / r->parts * r->tile_n;
+    size_t nt = min_size(r->tile_n, r->count - first);
+    size_t cols = ceil_div(job->m, job->tile_m);
+    lethe_select_digits(job, r->token + first, nt, b);
+    seats_begin(w, r, part, first, nt, b);
+    lethe_select_look(job, nt, cols * part / r->parts * job->tile_m,
+                      min_size(job->m, cols * (part + 1) / r->parts * job->tile_m),
+                      seat_of(w, r, 0, part, first), w->seats, b);
+}
+
+enum { DONE, AGAIN, FULL };
+
+/* The float32 numbers of the candidates that are left, and the k largest of them. */
+static int finish(const work *w, const round_of *r, size_t s, size_t i, lethe_select_bench *b) {
+    const lethe_select_job *job = &w->job;
+    const lethe_selection *sel = &job->sel[s];
+    lethe_seat *seat = seat_of(w, r, s, 0, i);
+    for (size_t p = 0; p < r->parts; p++)
+        if (seat_of(w, r, s, p, i)->full) return FULL;
+    for (size_t p = 1; p < r->parts; p++)
+        lethe_topk_merge(&seat->lower, &seat_of(w, r, s, p, i)->lower);
+    size_t t = r->token[i];
+    float threshold = seat->lower.threshold; /* -infinity when fewer than k came */
+    if (threshold < seat->guess) {
+        w->known[s][t] = threshold;
+        return AGAIN;
+    }
+    if (r->pilot) w->ratio[s][i] = threshold / seat->whole;
+
+    lethe_topk best;
+    lethe_topk_begin(&best, sel->k, seat->lower.key); /* the bounds have served */
+    const lethe_kernels *kern = lethe_kernels_get();
+    for (size_t p = 0; p < r->parts; p++) {
+        const lethe_seat *from = seat_of(w, r, s, p, i);
+        int32_t row[64];
+        float dot[64];
+        size_t at = 0;
+        while (at < from->count) {
+            size_t n = 0;
+            for (; at < from->count && n < 64; at++)
+                if (!(from->list[at].upper < threshold))
+                    row[n++] = (int32_t)lethe_place_row(job, (size_t)from->list[at].place);
+            kern->gather_dot(dot, job->d, job->x + t * job->d, job->from->w, row, n);
+            for (size_t c = 0; c < n; c++)
+                lethe_topk_offer(&best, dot[c] + sel->bias[row[c]], (uint32_t)row[c]);
+            b->stats.exact += n;
+        }
+    }
+    lethe_topk_end(&best, job->from->rows, job->m, sel->index + t * sel->k,
+                   sel->value + t * sel->k);
+    return DONE;
+}
+
+/* Every number of the tokens that sit at these places of the round. Their rows of latents are read
+ * once for all of them. */
+static void in_full(const work *w, const round_of *r, size_t s, const uint32_t *at, size_t count) {
+    const lethe_select_job *job = &w->job;
+    const lethe_selection *sel = &job->sel[s];
+    const lethe_kernels *kern = lethe_kernels_get();
+    lethe_topk best[FULL_TOKENS];
+    for (size_t i = 0; i < count; i++)
+        lethe_topk_begin(&best[i], sel->k, seat_of(w, r, s, 0, at[i])->lower.key);
+    for (size_t first = 0; first < job->m; first += FULL_LATENTS) {
+        int32_t row[FULL_LATENTS];
+        float dot[FULL_LATENTS];
+        size_t nm = min_size(FULL_LATENTS, job->m - first);
+        for (size_t j = 0; j < nm; j++) row[j] = (int32_t)lethe_place_row(job, first + j);
+        for (size_t i = 0; i < count; i++) {
+            const float *x = job->x + (size_t)r->token[at[i]] * job->d;
+            kern->gather_dot(dot, job->d, x, job->from->w, row, nm);
+            for (size_t j = 0; j < nm; j++)
+                lethe_topk_offer(&best[i], dot[j] + sel->bias[row[j]], (uint32_t)row[j]);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t t = r->token[at[i]];
+        lethe_topk_end(&best[i], job->from->rows, job->m, sel->index + t * sel->k,
+                       sel->value + t * sel->k);
+    }
+}
+
+/* Tokens of a round that got FULL from selection s. */
+static void all_in_full(const work *w, const round_of *r, size_t s) {
+    size_t count = 0;
+    uint32_t *at = w->full;
+    for (size_t i = 0; i < r->count; i++)
+        if (w->verdict[s][i] == FULL) at[count++] = (uint32_t)i;
+    w->bench[0].stats.full += count;
+#pragma omp parallel for num_threads(w->threads) schedule(dynamic)
+    for (size_t g = 0; g < count; g += FULL_TOKENS)
+        in_full(w, r, s, at + g, min_size(FULL_TOKENS, count - g));
+}
+
+/* Works off a round; returns how many of its tokens must come again, added to `again`. */
+static size_t run_round(const work *w, const round_of *r, uint32_t *again) {
+    size_t tasks = ceil_div(r->count, r->tile_n) * r->parts, n_again = 0;
+#pragma omp parallel num_threads(w->threads)
+    {
+        lethe_select_bench *b = &w->bench[omp_get_thread_num()];
+#pragma omp for schedule(dynamic)
+        for (size_t task = 0; task < tasks; task++) run_task(w, r, task, b);
+#pragma omp for schedule(dynamic, 16)
+        for (size_t i = 0; i < r->count; i++)
+            for (size_t s = 0; s < w->job.n_sel; s++)
+                w->verdict[s][i] = (uint8_t)finish(w, r, s, i, b);
+    }
+    for (size_t s = 0; s < w->job.n_sel; s++) all_in_full(w, r, s);
+    for (size_t i = 0; i < r->count; i++) {
+        bool once_more = false;
+        for (size_t s = 0; s < w->job.n_sel; s++) once_more |= w->verdict[s][i] == AGAIN;
+        if (once_more) again[n_again++] = r->token[i];
+    }
+    return n_again;
+}
+
+/* Works off a list; returns how many of its tokens are in w->again. */
+static size_t run_list(const work *w, const uint32_t *token, size_t count, bool pilot,
+                       const float *ratio) {
+    size_t n_again = 0, threads = (size_t)w->threads;
+    for (size_t at = 0; at < count; at += w->chunk) {
+        round_of r = {.token = token + at, .pilot = pilot, .ratio = ratio};
+        r.count = min_size(w->chunk, count - at);
+        /* Tokens are shared out first: a part of the latents knows less about its threshold. */
+        r.tile_n = min_size(w->job.tile_n, max_size(FEW_TOKENS, ceil_div(r.count, 4 * threads)));
+        size_t tiles = ceil_div(r.count, r.tile_n), cols = ceil_div(w->job.m, w->job.tile_m);
+        r.parts = tiles < threads ? min_size(ceil_div(2 * threads, tiles), cols) : 1;
+        n_again += run_round(w, &r, w->again + n_again);
+    }
+    return n_again;
+}
+
+/* ---- the whole call ---------------------------------------------------------------------------
+ */
+
+static int rising(const void *a, const void *b) {
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+static void run_all(work *w) {
+    size_t n = w->job.n, pilots = 0, rest = 0;
+    const float *guess = NULL;
+    float ratio[LETHE_SELECTIONS];
+    if (n >= PILOT_FROM) {
+        /* Every (n / PILOT)-th token; the list has the pilot first. */
+        for (size_t i = 0; i < PILOT; i++) w->list[pilots++] = (uint32_t)(i * n / PILOT);
+        for (size_t s = 0; s < w->job.n_sel; s++)
+            for (size_t i = 0; i < PILOT; i++) w->ratio[s][i] = -INFINITY; /* FULL gives none */
+        run_list(w, w->list, pilots, true, NULL);
+        for (size_t s = 0; s < w->job.n_sel; s++) {
+            qsort(w->ratio[s], PILOT, sizeof *w->ratio[s], rising);
+            ratio[s] = w->ratio[s][PILOT_RANK];
+            if (!isfinite(ratio[s])) ratio[s] = -INFINITY;
+        }
+        guess = ratio;
+    }
+    for (size_t t = 0, p = 0; t < n; t++) {
+        if (p < pilots && t == p * n / PILOT)
+            p++;
+        else
+            w->list[pilots + rest++] = (uint32_t)t;
+    }
+    size_t n_again = run_list(w, w->list + pilots, rest, false, guess);
+    w->bench[0].stats.again += n_again;
+    memcpy(w->list, w->again, n_again * sizeof *w->list);
+    run_list(w, w->list, n_again, false, NULL);
+}
+
+static void add_stats(const work *w, lethe_select_stats *stats) {
+    stats->tokens += w->job.n * w->job.n_sel;
+    for (int t = 0; t < w->threads; t++) {
+        const lethe_select_stats *s = &w->bench[t].stats;
+        stats->pairs += s->pairs;
+        stats->second += s->second;
+        stats->exact += s->exact;
+        stats->again += s->again;
+        stats->full += s->full;
+    }
+}
+
+lethe_status lethe_select(const float *x, size_t n, const lethe_latents *from,
+                          const lethe_selection *sel, size_t n_sel, lethe_select_stats *stats,
+                          lethe_err *err) {
+    const lethe_sieve *sv = from->sieve;
+    assert(n_sel > 0 && n_sel <= LETHE_SELECTIONS && sv->m <= INT32_MAX && n <= UINT32_MAX);
+    if (n == 0) return LETHE_OK;
+    work w = {.job = {.x = x, .n = n, .d = sv->d, .from = from, .sel = sel, .n_sel = n_sel}};
+    w.job.m = from->rows ? from->n_rows : sv->m;
+    w.threads = (double)n * (double)w.job.m * (double)sv->d < ALONE ? 1 : lethe_threads();
+    lethe_status st = work_alloc(&w, err);
+    if (!st) run_all(&w);
+    if (!st && stats) add_stats(&w, stats);
+    work_free(&w);
     return st;
 }

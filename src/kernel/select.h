@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Dense product and selection in one go: the k largest of x W^T + bias of every row, the [n, m]
- * matrix itself never in memory. Tiles of tokens x latents, of fixed size, are computed into a
- * buffer that stays in the cache, and a running top-k a token looks through each of them. One
- * product serves several selections with different biases: a bias of -infinity leaves a latent out.
+ * Encode and select: the k largest of w x + bias of every token, the [n, m] matrix itself never in
+ * memory, and most of it never computed in float32. Tiles of tokens x latents go through the sieve
+ * (kernel/sieve.h, where the bounds are proved): one 8-bit product, then a second look at those
+ * latents that may be among the k largest, then the float32 dot products of the few that remain.
+ *
+ * The result is exact: index and value are those of the k largest numbers dot(w[j], x) + bias[j],
+ * slot `dot` of the kernel table, ties included, at any number of threads and with any table. What
+ * the sieve cannot tell (a token that is not finite, too many candidates) is computed in full.
  */
 #ifndef LETHE_KERNEL_SELECT_H
 #define LETHE_KERNEL_SELECT_H
@@ -12,17 +16,40 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "kernel/sieve.h"
 
+/* Whom to select from. */
+typedef struct lethe_latents {
+    const float *w;           /* [m, d] */
+    const lethe_sieve *sieve; /* of w */
+    const int32_t *rows;      /* [n_rows] rising: these latents alone; NULL: all */
+    size_t n_rows;
+} lethe_latents;
+
+/* One product serves several selections with different biases: a bias of -infinity leaves a latent
+ * out. */
 typedef struct lethe_selection {
     const float *bias; /* [m] */
-    size_t k;          /* 0 < k <= m */
+    size_t k;          /* 0 < k <= number of latents to select from */
     int32_t *index;    /* [n, k], out: order and ties as in topk.h */
     float *value;      /* [n, k], out */
 } lethe_selection;
 
-/* x [n, d], w [m, d], row-major, any alignment; m < 2^31. The same bytes at any number of threads.
- * Fails: NOMEM. */
-lethe_status lethe_select(const float *x, size_t n, const float *w, size_t m, size_t d,
-                          const lethe_selection *sel, size_t n_sel, lethe_err *err);
+/* What the sieve did; lethe_select adds to it. */
+typedef struct lethe_select_stats {
+    uint64_t tokens; /* times selections */
+    uint64_t pairs;  /* token and latent: first looks */
+    uint64_t second; /* second looks */
+    uint64_t exact;  /* float32 dot products */
+    uint64_t again;  /* tokens whose threshold was guessed too high */
+    uint64_t full;   /* tokens computed in full */
+} lethe_select_stats;
+
+/* x [n, d], row-major, any alignment; m < 2^31; n_sel at most LETHE_SELECTIONS. stats may be NULL;
+ * its counts, unlike the result, may depend on the number of threads. Fails: NOMEM. */
+#define LETHE_SELECTIONS 2
+lethe_status lethe_select(const float *x, size_t n, const lethe_latents *from,
+                          const lethe_selection *sel, size_t n_sel, lethe_select_stats *stats,
+                          lethe_err *err);
 
 #endif

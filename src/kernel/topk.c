@@ -6,8 +6,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "kernel/kernel.h"
-
 /* The bits of a float, turned so that unsigned order is the order of the numbers: flip the sign bit
  * of positive numbers, all bits of negative ones. The complement of the index below it makes the
  * lower index the larger key. */
@@ -52,49 +50,35 @@ static void insert(lethe_topk *t, uint64_t key) {
     if (t->count == t->k) t->threshold = key_value(t->key[t->k - 1]);
 }
 
-/* The threshold is that of the numbers before a piece; pieces no longer than what has been seen
- * keep the false hits down to about k a piece. */
-#define FIRST_PIECE 64
-
-void lethe_topk_put(lethe_topk *t, const float *a, const float *bias, size_t n, size_t base,
-                    int32_t *hit) {
-    const lethe_kernels *kern = lethe_kernels_get();
-    for (size_t at = 0, piece; at < n; at += piece) {
-        piece = t->seen < FIRST_PIECE ? FIRST_PIECE : t->seen;
-        if (piece > n - at) piece = n - at;
-        size_t hits = kern->screen(a + at, bias + at, piece, t->threshold, hit);
-        for (size_t h = 0; h < hits; h++) {
-            size_t i = at + (size_t)hit[h];
-            float value = a[i] + bias[i];
-            /* Equal to the threshold: it comes after k others, whose indices are lower. */
-            if (value > t->threshold) insert(t, key_of(value, (uint32_t)(base + i)));
-        }
-        t->seen += piece;
-    }
+void lethe_topk_offer(lethe_topk *t, float value, uint32_t index) {
+    /* The threshold itself may still win by its index; the key tells. */
+    if (!(value >= t->threshold) || value == -INFINITY) return;
+    uint64_t key = key_of(value, index);
+    if (t->count < t->k || key > t->key[t->k - 1]) insert(t, key);
 }
 
 void lethe_topk_merge(lethe_topk *t, const lethe_topk *from) {
     for (size_t i = 0; i < from->count; i++)
         if (t->count < t->k || from->key[i] > t->key[t->k - 1]) insert(t, from->key[i]);
-    t->seen += from->seen;
 }
 
-static bool taken(const int32_t *index, size_t n, size_t candidate) {
+static bool taken(const int32_t *index, size_t n, int32_t candidate) {
     for (size_t i = 0; i < n; i++)
-        if ((size_t)index[i] == candidate) return true;
+        if (index[i] == candidate) return true;
     return false;
 }
 
-void lethe_topk_end(const lethe_topk *t, size_t m, int32_t *index, float *value) {
+void lethe_topk_end(const lethe_topk *t, const int32_t *rows, size_t m, int32_t *index,
+                    float *value) {
     assert(t->k <= m);
     for (size_t i = 0; i < t->count; i++) {
         index[i] = (int32_t)key_index(t->key[i]);
         value[i] = key_value(t->key[i]);
     }
-    size_t candidate = 0;
-    for (size_t i = t->count; i < t->k; i++, candidate++) {
-        while (taken(index, t->count, candidate)) candidate++;
-        index[i] = (int32_t)candidate;
+    size_t next = 0;
+    for (size_t i = t->count; i < t->k; i++, next++) {
+        while (taken(index, t->count, rows ? rows[next] : (int32_t)next)) next++;
+        index[i] = rows ? rows[next] : (int32_t)next;
         value[i] = -INFINITY;
     }
 }

@@ -37,27 +37,20 @@ bool lethe_aux_begin(lethe_trainer *t) {
     return true;
 }
 
-/* The reference's choice: top dead latents of (e - b_dec). Only the encoder rows of the dead enter
- * the product. */
+/* The reference's choice: top dead latents of (e - b_dec). Only the dead enter the product. */
 static lethe_status select_reference(lethe_trainer *t, size_t n, lethe_err *err) {
     const lethe_sae *s = &t->sae;
     size_t d = s->d, dead = 0;
-    LETHE_TRY(lethe_grow(&t->dead_enc, &t->dead_cap, 0, t->dead, d * sizeof *t->dead_enc,
-                         "encoder rows of dead latents", err));
-    for (size_t j = 0; j < s->m; j++) {
-        if (t->dead_bias[j] == -INFINITY) continue;
-        t->dead_list[dead] = (int32_t)j;
-        t->dead_b[dead] = s->b_enc[j];
-        memcpy(t->dead_enc + dead++ * d, s->W_enc + j * d, d * sizeof *t->dead_enc);
-    }
+    for (size_t j = 0; j < s->m; j++)
+        if (t->dead_bias[j] != -INFINITY) t->dead_list[dead++] = (int32_t)j;
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static)
     for (size_t i = 0; i < n; i++)
         for (size_t c = 0; c < d; c++) t->aux_in[i * d + c] = -t->resid[i * d + c] - s->b_dec[c];
-    lethe_selection sel = {
-        .bias = t->dead_b, .k = t->aux.k, .index = t->aux.index, .value = t->aux.value};
-    LETHE_TRY(lethe_select(t->aux_in, n, t->dead_enc, dead, d, &sel, 1, err));
-    for (size_t i = 0; i < n * t->aux.k; i++) t->aux.index[i] = t->dead_list[t->aux.index[i]];
-    return LETHE_OK;
+    const lethe_latents from = {
+        .w = s->W_enc, .sieve = &t->sieve, .rows = t->dead_list, .n_rows = dead};
+    const lethe_selection sel = {
+        .bias = s->b_enc, .k = t->aux.k, .index = t->aux.index, .value = t->aux.value};
+    return lethe_select(t->aux_in, n, &from, &sel, 1, &t->looks, err);
 }
 
 /* dx_hat -= sum of slope * W_enc: the path of e through the encoder back to x^. */

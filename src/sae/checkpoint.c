@@ -172,6 +172,7 @@ lethe_status lethe_trainer_load(lethe_trainer *t, const char *path, char **extra
     at = take(at, t->idle, m * sizeof *t->idle);
     take(at, tail, extra_len);
     tail[extra_len] = '\0';
+    lethe_sieve_set_all(&t->sieve, t->sae.W_enc);
     t->step = h.step;
     t->updates = h.updates;
     *extra = tail;

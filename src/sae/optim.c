@@ -42,5 +42,6 @@ void lethe_update(lethe_trainer *t, double grad_scale, double lr) {
             update_param(t, p, j * cols, cols, !t->touched[j], &c);
         }
         lethe_row_normalise(t->sae.W_dec + j * d, d);
+        lethe_sieve_set(&t->sieve, j, t->sae.W_enc + j * d);
     }
 }

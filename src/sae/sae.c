@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "sae/sae.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/run.h"
-#include "kernel/kernel.h"
-#include "kernel/select.h"
 #include "sae/params.h"
 #include "sae/rows.h"
-
-/* Tokens encoded at a time: bounds the memory for centred rows and running top-ks. */
-#define CHUNK 2048
 
 lethe_status lethe_sae_alloc(lethe_sae *out, size_t d, size_t m, size_t k, lethe_err *err) {
     if (d == 0 || m == 0 || k == 0)
@@ -79,27 +73,6 @@ void lethe_codes_free(lethe_codes *c) {
     lethe_free(c->index);
     lethe_free(c->value);
     *c = (lethe_codes){0};
-}
-
-lethe_status lethe_sae_encode(const lethe_sae *sae, const float *x, size_t n, lethe_codes *codes,
-                              lethe_err *err) {
-    assert(codes->n >= n && codes->k == sae->k);
-    size_t d = sae->d, k = sae->k, most = n < CHUNK ? n : CHUNK;
-    float *centred;
-    LETHE_TRY(lethe_alloc(&centred, most, d * sizeof *centred, "centred activations", err));
-    lethe_status st = LETHE_OK;
-    for (size_t at = 0; at < n && !st; at += most) {
-        size_t now = n - at < most ? n - at : most;
-        lethe_rows_sub(centred, x + at * d, now, d, sae->b_dec);
-        lethe_selection sel = {.bias = sae->b_enc,
-                               .k = k,
-                               .index = codes->index + at * k,
-                               .value = codes->value + at * k};
-        st = lethe_select(centred, now, sae->W_enc, sae->m, d, &sel, 1, err);
-        if (!st) lethe_relu(sel.value, now * k);
-    }
-    lethe_free(centred);
-    return st;
 }
 
 void lethe_sae_decode(const lethe_sae *sae, const lethe_codes *codes, float *x_hat) {

@@ -67,12 +67,6 @@ typedef struct lethe_codes {
 lethe_status lethe_codes_alloc(lethe_codes *out, size_t n, size_t k, lethe_err *err);
 void lethe_codes_free(lethe_codes *c);
 
-/* codes = the k largest pre-activations of x [n, d] (row-major, any alignment); codes must have
- * room for n tokens and k == sae->k. Exact in float32. The same bytes at any number of threads.
- * Threads: safe on one sae. Fails: NOMEM. */
-lethe_status lethe_sae_encode(const lethe_sae *sae, const float *x, size_t n, lethe_codes *codes,
-                              lethe_err *err);
-
 /* x_hat [n, d] = sum of value * W_dec[index] + b_dec. */
 void lethe_sae_decode(const lethe_sae *sae, const lethe_codes *codes, float *x_hat);
 

@@ -6,7 +6,6 @@
 
 #include "base/mem.h"
 #include "base/run.h"
-#include "kernel/select.h"
 #include "sae/rows.h"
 #include "sae/trainer_internal.h"
 
@@ -50,8 +49,7 @@ static lethe_status alloc_aux(lethe_trainer *t, size_t d, size_t m, lethe_err *e
     LETHE_TRY(lethe_alloc(&t->aux_slope, pairs, sizeof *t->aux_slope, "auxiliary slopes", err));
     LETHE_TRY(lethe_pairs_alloc(&t->aux_pairs, m, pairs, err));
     if (t->recipe.aux != LETHE_AUX_REFERENCE) return LETHE_OK;
-    LETHE_TRY(lethe_alloc(&t->dead_list, m, sizeof *t->dead_list, "list of the dead", err));
-    return lethe_alloc(&t->dead_b, m, sizeof *t->dead_b, "biases of the dead", err);
+    return lethe_alloc(&t->dead_list, m, sizeof *t->dead_list, "list of the dead", err);
 }
 
 lethe_status lethe_trainer_open(lethe_trainer **out, lethe_sae *sae, const lethe_recipe *recipe,
@@ -65,13 +63,15 @@ lethe_status lethe_trainer_open(lethe_trainer **out, lethe_sae *sae, const lethe
     lethe_recipe_resolve(&t->recipe, sae->d, sae->m, batch, total_steps);
     t->batch = batch;
     t->total_steps = total_steps;
-    lethe_status st = alloc_params(t, sae->d, sae->m, err);
+    lethe_status st = lethe_sieve_alloc(&t->sieve, sae->m, sae->d, err);
+    if (!st) st = alloc_params(t, sae->d, sae->m, err);
     if (!st) st = alloc_batch(t, sae->d, sae->m, sae->k, err);
     if (!st && t->recipe.aux != LETHE_AUX_NONE) st = alloc_aux(t, sae->d, sae->m, err);
     if (st) {
         lethe_trainer_close(&t);
         return st;
     }
+    lethe_sieve_set_all(&t->sieve, sae->W_enc);
     t->sae = *sae;
     *sae = (lethe_sae){0};
     *out = t;
@@ -82,6 +82,7 @@ void lethe_trainer_close(lethe_trainer **tp) {
     lethe_trainer *t = *tp;
     if (!t) return;
     lethe_sae_free(&t->sae);
+    lethe_sieve_free(&t->sieve);
     for (lethe_param p = 0; p < LETHE_PARAM_COUNT; p++) {
         lethe_free(t->grad[p]);
         lethe_free(t->m1[p]);
@@ -91,10 +92,9 @@ void lethe_trainer_close(lethe_trainer **tp) {
     lethe_codes_free(&t->aux);
     lethe_pairs_free(&t->pairs);
     lethe_pairs_free(&t->aux_pairs);
-    void *const rest[] = {t->idle,      t->touched, t->row_sumsq, t->centred, t->resid,
-                          t->dx_hat,    t->slope,   t->sum,       t->mean,    t->row_scratch,
-                          t->dead_bias, t->aux_in,  t->aux_dx,    t->dead_b,  t->aux_slope,
-                          t->dead_list, t->dead_enc};
+    void *const rest[] = {t->idle,      t->touched, t->row_sumsq, t->centred,   t->resid,
+                          t->dx_hat,    t->slope,   t->sum,       t->mean,      t->row_scratch,
+                          t->dead_bias, t->aux_in,  t->aux_dx,    t->aux_slope, t->dead_list};
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) lethe_free(rest[i]);
     lethe_free(t);
     *tp = NULL;
@@ -125,7 +125,8 @@ static lethe_status forward(lethe_trainer *t, const float *x, size_t n, bool wit
     const lethe_selection sel[2] = {
         {.bias = s->b_enc, .k = s->k, .index = t->codes.index, .value = t->codes.value},
         {.bias = t->dead_bias, .k = t->aux.k, .index = t->aux.index, .value = t->aux.value}};
-    LETHE_TRY(lethe_select(t->centred, n, s->W_enc, s->m, s->d, sel, n_sel, err));
+    const lethe_latents all = {.w = s->W_enc, .sieve = &t->sieve};
+    LETHE_TRY(lethe_select(t->centred, n, &all, sel, n_sel, &t->looks, err));
     t->codes.n = n;
     lethe_relu(t->codes.value, n * s->k);
     lethe_sae_decode(s, &t->codes, t->resid);

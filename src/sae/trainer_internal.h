@@ -6,6 +6,7 @@
 #define LETHE_SAE_TRAINER_INTERNAL_H
 
 #include "base/strbuf.h"
+#include "kernel/select.h"
 #include "sae/params.h"
 #include "sae/trainer.h"
 
@@ -20,6 +21,7 @@ typedef struct lethe_pairs {
 
 struct lethe_trainer {
     lethe_sae sae;
+    lethe_sieve sieve;   /* of W_enc, kept up to date */
     lethe_recipe recipe; /* resolved */
     size_t batch;
     uint64_t total_steps;
@@ -35,6 +37,8 @@ struct lethe_trainer {
     float *grad[LETHE_PARAM_COUNT];
     bool *touched;     /* [m] */
     double *row_sumsq; /* [m] of all parameters of a latent */
+
+    lethe_select_stats looks; /* of all steps since the trainer opened */
 
     /* The batch. */
     float *centred; /* [n, d] x - b_dec */
@@ -55,10 +59,7 @@ struct lethe_trainer {
     float *aux_dx;    /* [n, d] dL/de^ */
     float *aux_slope; /* [n, aux.k] */
     lethe_pairs aux_pairs;
-    int32_t *dead_list; /* [m] */
-    float *dead_enc;    /* [dead_cap, d] encoder rows of the dead, gathered */
-    float *dead_b;      /* [m] their biases */
-    size_t dead_cap;
+    int32_t *dead_list; /* [dead] */
 };
 
 /* Losses and gradients of a batch, into t->grad and *stats (all but lr); parameters untouched.

@@ -9,11 +9,13 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "sae/encoder.h"
 
 #define CHUNK 1024 /* most rows encoded at once; bounds the codes' memory */
 
 struct lethe_ablation {
     const lethe_sae *sae;
+    lethe_encoder encoder;
     bool *chosen; /* [m] */
     size_t n;     /* chosen features */
     double scale;
@@ -68,6 +70,7 @@ lethe_status lethe_ablation_open(lethe_ablation **out, const lethe_sae *sae,
     a->sae = sae;
     lethe_status st = lethe_ablation_set_scale(a, scale, err);
     if (st == LETHE_OK) st = choose(a, features, n, err);
+    if (st == LETHE_OK) st = lethe_encoder_open(&a->encoder, sae, err);
     if (st == LETHE_OK)
         *out = a;
     else
@@ -78,6 +81,7 @@ lethe_status lethe_ablation_open(lethe_ablation **out, const lethe_sae *sae,
 void lethe_ablation_close(lethe_ablation **ablation) {
     lethe_ablation *a = *ablation;
     if (!a) return;
+    lethe_encoder_close(&a->encoder);
     lethe_codes_free(&a->codes);
     lethe_free(a->chosen);
     lethe_free(a->skip);
@@ -140,7 +144,7 @@ static void apply_row(lethe_ablation *a, float *x, const int32_t *index, const f
 static lethe_status apply_rows(lethe_ablation *a, float *x, size_t n, lethe_err *err) {
     const size_t d = a->sae->d, k = a->sae->k;
     LETHE_TRY(codes_room(a, n, err));
-    LETHE_TRY(lethe_sae_encode(a->sae, x, n, &a->codes, err));
+    LETHE_TRY(lethe_encode(&a->encoder, x, n, &a->codes, NULL, err));
     for (size_t t = 0; t < n; t++)
         apply_row(a, x + t * d, a->codes.index + t * k, a->codes.value + t * k);
     a->stats.rows += n;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "sae/encoder.h"
 
 #define BATCH 1024u
 
@@ -15,13 +16,15 @@ static lethe_status encode_all(const lethe_sae *sae, lethe_source *source, lethe
                                fit *f, const lethe_env *env, lethe_err *err) {
     size_t d = sae->d, k = sae->k, rows = codes->n, got = 1;
     float *x = NULL, *hat = NULL;
-    lethe_status st = lethe_alloc(&x, BATCH, d * sizeof *x, "a batch of rows", err);
+    lethe_encoder encoder = {0};
+    lethe_status st = lethe_encoder_open(&encoder, sae, err);
+    if (!st) st = lethe_alloc(&x, BATCH, d * sizeof *x, "a batch of rows", err);
     if (!st) st = lethe_alloc(&hat, BATCH, d * sizeof *hat, "a batch of rows", err);
     for (size_t at = 0; at < rows && !st && got; at += got) {
         st = lethe_source_next(source, x, BATCH, &got, err);
         if (st) break;
         lethe_codes part = {got, k, codes->index + at * k, codes->value + at * k};
-        st = lethe_sae_encode(sae, x, got, &part, err);
+        st = lethe_encode(&encoder, x, got, &part, NULL, err);
         if (st) break;
         lethe_sae_decode(sae, &part, hat);
         for (size_t i = 0; i < got * d; i++) {
@@ -39,6 +42,7 @@ static lethe_status encode_all(const lethe_sae *sae, lethe_source *source, lethe
                                                      .finished = at + got == rows});
         if (lethe_stop_requested()) st = lethe_fail(err, LETHE_STOPPED, "stopped while encoding");
     }
+    lethe_encoder_close(&encoder);
     lethe_free(x);
     lethe_free(hat);
     return st;

@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "format/jsonio.h"
+#include "sae/encoder.h"
 #include "stage/pipeline_run.h"
 
 #define BATCH 2048u
@@ -43,6 +44,7 @@ lethe_status lethe_pipeline_feature_opts(const lethe_config *c, lethe_feature_op
 
 typedef struct tally {
     const lethe_sae *sae;
+    lethe_encoder encoder;
     lethe_feature_counts count[LETHE_ROLES];
     lethe_codes codes;
     bool *skip; /* [BATCH] */
@@ -50,6 +52,7 @@ typedef struct tally {
 
 static lethe_status tally_open(tally *t, const lethe_sae *sae, lethe_err *err) {
     t->sae = sae;
+    LETHE_TRY(lethe_encoder_open(&t->encoder, sae, err));
     for (int r = 0; r < LETHE_ROLES; r++)
         LETHE_TRY(lethe_feature_counts_alloc(&t->count[r], sae->m, err));
     LETHE_TRY(lethe_codes_alloc(&t->codes, BATCH, sae->k, err));
@@ -58,6 +61,7 @@ static lethe_status tally_open(tally *t, const lethe_sae *sae, lethe_err *err) {
 
 static void tally_close(tally *t) {
     for (int r = 0; r < LETHE_ROLES; r++) lethe_feature_counts_free(&t->count[r]);
+    lethe_encoder_close(&t->encoder);
     lethe_codes_free(&t->codes);
     lethe_free(t->skip);
 }
@@ -66,7 +70,7 @@ static void tally_close(tally *t) {
 static lethe_status tally_rows(tally *t, const float *x, const uint8_t *role, size_t n,
                                lethe_err *err) {
     t->codes.n = n;
-    LETHE_TRY(lethe_sae_encode(t->sae, x, n, &t->codes, err));
+    LETHE_TRY(lethe_encode(&t->encoder, x, n, &t->codes, NULL, err));
     for (int r = 0; r < LETHE_ROLES; r++) {
         bool any = false;
         for (size_t i = 0; i < n; i++) any |= !(t->skip[i] = role[i] != r);

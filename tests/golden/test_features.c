@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "format/safetensors.h"
+#include "sae/encoder.h"
 #include "stage/features.h"
 
 #define CTX 64 /* only whole windows of this length count */
@@ -60,7 +61,10 @@ static lethe_feature_counts count(const char *name, size_t k, size_t batch) {
         size_t rows = n - i < batch ? n - i : batch;
         lethe_codes codes;
         assert_ok(lethe_codes_alloc(&codes, rows, k, &err), &err);
-        assert_ok(lethe_sae_encode(&view, x + i * sae.d, rows, &codes, &err), &err);
+        lethe_encoder e;
+        assert_ok(lethe_encoder_open(&e, &view, &err), &err);
+        assert_ok(lethe_encode(&e, x + i * sae.d, rows, &codes, NULL, &err), &err);
+        lethe_encoder_close(&e);
         lethe_feature_counts_add(&c, &codes, NULL);
         lethe_codes_free(&codes);
     }

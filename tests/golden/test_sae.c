@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "format/safetensors.h"
 #include "kernel/select.h"
+#include "sae/encoder.h"
 #include "sae/trainer_internal.h"
 
 #define TOL 5e-6
@@ -150,7 +151,10 @@ static float *read_batches(void) {
 static void check_forward(lethe_trainer *t, const lethe_st *st, const float *x, size_t n) {
     lethe_codes c;
     assert_ok(lethe_codes_alloc(&c, n, K, &err), &err);
-    assert_ok(lethe_sae_encode(&t->sae, x, n, &c, &err), &err);
+    lethe_encoder e;
+    assert_ok(lethe_encoder_open(&e, &t->sae, &err), &err);
+    assert_ok(lethe_encode(&e, x, n, &c, NULL, &err), &err);
+    lethe_encoder_close(&e);
     float *z, *x_hat, *want = read_tensor(st, "z", NULL);
     assert_ok(lethe_zalloc(&z, n * M, sizeof *z, "z", &err), &err);
     for (size_t i = 0; i < n * K; i++) z[i / K * M + (size_t)c.index[i]] = c.value[i];
@@ -177,7 +181,8 @@ static void check_preactivations(lethe_trainer *t, const lethe_st *st, const flo
     assert_ok(lethe_alloc(&index, count, sizeof *index, "indices", &err), &err);
     for (size_t i = 0; i < (size_t)N * D; i++) centred[i] = x[i] - t->sae.b_dec[i % D];
     lethe_selection sel = {.bias = t->sae.b_enc, .k = M, .index = index, .value = value};
-    assert_ok(lethe_select(centred, N, t->sae.W_enc, M, D, &sel, 1, &err), &err);
+    const lethe_latents all = {.w = t->sae.W_enc, .sieve = &t->sieve};
+    assert_ok(lethe_select(centred, N, &all, &sel, 1, NULL, &err), &err);
     for (size_t i = 0; i < count; i++) pre[i / M * M + (size_t)index[i]] = value[i];
     assert_close(pre, want, count, TOL, "pre_acts");
     lethe_free(centred);

@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "base/run.h"
 #include "format/safetensors.h"
+#include "sae/encoder.h"
 #include "sae/trainer_internal.h"
 
 static lethe_err err;
@@ -147,7 +148,10 @@ static void test_encode_decode(void **state) {
         random_floats(x, n * d, 1, &r);
         lethe_codes c;
         assert_ok(lethe_codes_alloc(&c, n, k, &err), &err);
-        assert_ok(lethe_sae_encode(&s, x, n, &c, &err), &err);
+        lethe_encoder encoder;
+        assert_ok(lethe_encoder_open(&encoder, &s, &err), &err);
+        assert_ok(lethe_encode(&encoder, x, n, &c, NULL, &err), &err);
+        lethe_encoder_close(&encoder);
         lethe_sae_decode(&s, &c, x_hat);
         for (size_t t = 0; t < n; t++) {
             check_codes(&s, x, &c, t);
@@ -172,10 +176,13 @@ static void test_encode_no_memory(void **state) {
     lethe_codes c = {0};
     size_t allowed = 0;
     for (;; allowed++) {
+        lethe_encoder encoder = {0};
         lethe_mem_fail_after(allowed);
         lethe_status st = lethe_codes_alloc(&c, 4, 3, &err);
-        if (!st) st = lethe_sae_encode(&s, x, 4, &c, &err);
+        if (!st) st = lethe_encoder_open(&encoder, &s, &err);
+        if (!st) st = lethe_encode(&encoder, x, 4, &c, NULL, &err);
         lethe_mem_fail_after(SIZE_MAX);
+        lethe_encoder_close(&encoder);
         lethe_codes_free(&c);
         if (st == LETHE_OK) break;
         assert_int_equal(st, LETHE_NOMEM);

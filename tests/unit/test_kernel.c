@@ -124,33 +124,6 @@ static void test_gather(void **state) {
     lethe_free(out);
 }
 
-static void test_screen(void **state) {
-    (void)state;
-    float *a = noise(MOST + 16), *bias = noise(MOST);
-    a[3] = NAN;
-    a[11] = INFINITY;
-    a[12] = -INFINITY;
-    bias[40] = -INFINITY;
-    int32_t *hit;
-    assert_ok(lethe_alloc(&hit, MOST, sizeof *hit, "hits", &err), &err);
-    const float thresholds[] = {-INFINITY, -1.0f, 0.5f, 2.5f, INFINITY};
-    for (size_t l = 0; l < LENGTHS; l++)
-        for (size_t s = 0; s < sizeof thresholds / sizeof *thresholds; s++)
-            for (size_t off = 0; off < 16; off += 3) {
-                size_t n = length_at(l), want = 0;
-                size_t hits = kern->screen(a + off, bias, n, thresholds[s], hit);
-                for (size_t i = 0; i < n; i++) {
-                    if (!(a[off + i] + bias[i] > thresholds[s])) continue;
-                    assert_true(want < hits);
-                    assert_int_equal(hit[want++], i);
-                }
-                assert_int_equal(hits, want);
-            }
-    lethe_free(a);
-    lethe_free(bias);
-    lethe_free(hit);
-}
-
 static void test_adam(void **state) {
     (void)state;
     const lethe_adam c = {.grad_scale = 0.5f,
@@ -201,8 +174,9 @@ int main(void) {
     kern = lethe_kernels_get();
     rng = lethe_rng_make(1, 7);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dot_sumsq), cmocka_unit_test(test_axpy_scale),
-        cmocka_unit_test(test_gather),    cmocka_unit_test(test_screen),
+        cmocka_unit_test(test_dot_sumsq),
+        cmocka_unit_test(test_axpy_scale),
+        cmocka_unit_test(test_gather),
         cmocka_unit_test(test_adam),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

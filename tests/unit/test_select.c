@@ -60,9 +60,21 @@ static void fill(problem *p, lethe_rng *r, uint64_t range) {
     for (size_t i = 0; i < p->m; i++) p->bias[i] = small(r, range);
 }
 
-static void select_now(problem *p) {
+static lethe_sieve sieve_of(const problem *p) {
+    lethe_sieve s;
+    assert_ok(lethe_sieve_alloc(&s, p->m, p->d, &err), &err);
+    lethe_sieve_set_all(&s, p->w);
+    return s;
+}
+
+static lethe_select_stats select_now(problem *p) {
     lethe_selection sel = {.bias = p->bias, .k = p->k, .index = p->index, .value = p->value};
-    assert_ok(lethe_select(p->x, p->n, p->w, p->m, p->d, &sel, 1, &err), &err);
+    lethe_sieve sieve = sieve_of(p);
+    const lethe_latents from = {.w = p->w, .sieve = &sieve};
+    lethe_select_stats stats = {0};
+    assert_ok(lethe_select(p->x, p->n, &from, &sel, 1, &stats, &err), &err);
+    lethe_sieve_free(&sieve);
+    return stats;
 }
 
 typedef struct scored {
@@ -133,14 +145,13 @@ static void test_ties(void **state) {
     problem_free(&p);
 
     uint64_t key[4];
-    int32_t hit[8], index[4];
+    int32_t index[4];
     float value[4];
-    const float zeros[8] = {-0.0f, -1.0f, 0.0f, -0.0f, 0.0f, -2.0f},
-                minus[8] = {[0] = -0.0f, [3] = -0.0f};
+    const float zeros[] = {-0.0f, -1.0f, 0.0f, -0.0f, 0.0f, -2.0f};
     lethe_topk t;
     lethe_topk_begin(&t, 4, key);
-    lethe_topk_put(&t, zeros, minus, 6, 10, hit);
-    lethe_topk_end(&t, 20, index, value);
+    for (uint32_t i = 6; i-- > 0;) lethe_topk_offer(&t, zeros[i], 10 + i); /* any order */
+    lethe_topk_end(&t, NULL, 20, index, value);
     assert_memory_equal(index, ((const int32_t[]){10, 12, 13, 14}), sizeof index);
 }
 
@@ -178,7 +189,10 @@ static void test_two_selections(void **state) {
     for (size_t j = 0; j < q.m; j++) q.bias[j] = j % 5 ? -INFINITY : p.bias[j];
     const lethe_selection sel[2] = {{p.bias, p.k, p.index, p.value},
                                     {q.bias, q.k, q.index, q.value}};
-    assert_ok(lethe_select(p.x, p.n, p.w, p.m, p.d, sel, 2, &err), &err);
+    lethe_sieve sieve = sieve_of(&p);
+    const lethe_latents from = {.w = p.w, .sieve = &sieve};
+    assert_ok(lethe_select(p.x, p.n, &from, sel, 2, NULL, &err), &err);
+    lethe_sieve_free(&sieve);
     check_all(&p);
     check_all(&q);
     problem_free(&p);
@@ -215,16 +229,19 @@ static void test_no_memory(void **state) {
     lethe_rng r = lethe_rng_make(1, 2);
     fill(&p, &r, 4);
     lethe_selection sel = {p.bias, p.k, p.index, p.value};
+    lethe_sieve sieve = sieve_of(&p);
+    const lethe_latents from = {.w = p.w, .sieve = &sieve};
     size_t allowed = 0;
     for (;; allowed++) {
         lethe_mem_fail_after(allowed);
-        lethe_status st = lethe_select(p.x, p.n, p.w, p.m, p.d, &sel, 1, &err);
+        lethe_status st = lethe_select(p.x, p.n, &from, &sel, 1, NULL, &err);
         lethe_mem_fail_after(SIZE_MAX);
         if (st == LETHE_OK) break;
         assert_int_equal(st, LETHE_NOMEM);
     }
     assert_true(allowed >= 3);
     check_all(&p);
+    lethe_sieve_free(&sieve);
     problem_free(&p);
 }
 

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Selection from inside: what select.c (who does what) and select_look.c (the looks) share.
+ *
+ * Places: the latents to select from are numbered 0 .. m - 1 in the order of from->rows; where that
+ * is NULL a place is the latent's index itself.
+ */
+#ifndef LETHE_KERNEL_SELECT_INTERNAL_H
+#define LETHE_KERNEL_SELECT_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "kernel/kernel.h"
+#include "kernel/select.h"
+#include "kernel/topk.h"
+
+/* Dimensions that are kept out of the digits. */
+#define LETHE_OUTLIERS 16
+
+typedef struct lethe_candidate {
+    int32_t place;
+    float upper; /* the latent's number is at most this */
+} lethe_candidate;
+
+/* What one selection knows about one token, or about one token and a part of the latents. */
+typedef struct lethe_seat {
+    lethe_topk lower;      /* the k largest lower bounds */
+    float whole;           /* at least the token's norm */
+    float guess;           /* what the threshold began with; -infinity: no guess */
+    float threshold;       /* an upper bound below this is out */
+    bool full;             /* must be computed in full */
+    size_t count;          /* candidates */
+    lethe_candidate *list; /* [job->cap], borrowed */
+} lethe_seat;
+
+/* One call of lethe_select. */
+typedef struct lethe_select_job {
+    const float *x;
+    size_t n, d, m;
+    const lethe_latents *from;
+    const lethe_selection *sel;
+    size_t n_sel;
+    size_t cap[LETHE_SELECTIONS]; /* candidates a seat can hold */
+
+    /* [m] by place: the sieve's own arrays, or gathered. */
+    const float *scale, *norm, *err1;
+    const int32_t *sum_hi;
+    float *bias[LETHE_SELECTIONS]; /* with the slack for rounding */
+
+    size_t outliers, dim[LETHE_OUTLIERS];
+    float *w_out; /* [outliers, m] */
+
+    size_t tile_n, tile_m; /* tokens and latents of a tile */
+} lethe_select_job;
+
+/* Scratch of one thread. */
+typedef struct lethe_select_bench {
+    uint8_t *hi, *lo;     /* [tile_n, ld] digits of the tokens, 128 added */
+    lethe_digits *digits; /* [tile_n] */
+    float *whole;         /* [tile_n] at least the norm of the whole token */
+    float *x_out;         /* [tile_n, LETHE_OUTLIERS] */
+    float *rest;          /* [d] a token without its outliers */
+    int8_t *w_hi;         /* [tile_m, ld] gathered rows */
+    int32_t *c;           /* [tile_n, tile_m] */
+    int32_t *hit;         /* [tile_m] */
+    lethe_select_stats stats;
+} lethe_select_bench;
+
+static inline size_t lethe_place_row(const lethe_select_job *job, size_t place) {
+    return job->from->rows ? (size_t)job->from->rows[place] : place;
+}
+
+/* Digits of nt tokens. */
+void lethe_select_digits(const lethe_select_job *job, const uint32_t *token, size_t nt,
+                         lethe_select_bench *b);
+
+/* Looks at the tile's tokens and the latents from place `first` to `end`. seat[s * stride + i]: of
+ * selection s and the tile's token i. */
+void lethe_select_look(const lethe_select_job *job, size_t nt, size_t first, size_t end,
+                       lethe_seat *seat, size_t stride, lethe_select_bench *b);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The first and the second look at one tile of tokens x latents (the bounds: kernel/sieve.h).
+ *
+ * A seat's threshold only rises: it is the k-th largest lower bound met so far (or a guess, which
+ * select.c checks in the end). A latent whose upper bound is below it cannot be among the k
+ * largest, nor equal to the last of them.
+ */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernel/select_internal.h"
+
+static void digits_of(const lethe_select_job *job, const float *x, size_t i,
+                      lethe_select_bench *b) {
+    const lethe_kernels *kern = lethe_kernels_get();
+    size_t d = job->d, ld = job->from->sieve->ld;
+    uint8_t *hi = b->hi + i * ld, *lo = b->lo + i * ld;
+    const float *rest = x;
+    float out_square = 0;
+    if (job->outliers) {
+        memcpy(b->rest, x, d * sizeof *x);
+        for (size_t o = 0; o < job->outliers; o++) {
+            float v = x[job->dim[o]];
+            b->x_out[i * LETHE_OUTLIERS + o] = v;
+            b->rest[job->dim[o]] = 0;
+            out_square += v * v;
+        }
+        rest = b->rest;
+    }
+    kern->digits(rest, d, (int8_t *)hi, (int8_t *)lo, &b->digits[i]);
+    for (size_t l = 0; l < ld; l++) { /* 128 added to a digit, and for the padding */
+        hi[l] = (uint8_t)(l < d ? hi[l] ^ 0x80 : 0x80);
+        lo[l] = (uint8_t)(l < d ? lo[l] ^ 0x80 : 0x80);
+    }
+    b->whole[i] = b->digits[i].norm + 1.001f * sqrtf(out_square);
+}
+
+void lethe_select_digits(const lethe_select_job *job, const uint32_t *token, size_t nt,
+                         lethe_select_bench *b) {
+    for (size_t i = 0; i < nt; i++) digits_of(job, job->x + (size_t)token[i] * job->d, i, b);
+}
+
+/* Candidates that the threshold has overtaken go; false when there are too many all the same. */
+static bool make_room(lethe_seat *seat, size_t cap) {
+    size_t kept = 0;
+    for (size_t i = 0; i < seat->count; i++)
+        if (!(seat->list[i].upper < seat->threshold)) seat->list[kept++] = seat->list[i];
+    seat->count = kept;
+    return kept <= cap - cap / 4;
+}
+
+/* Nothing passes this seat any more: select.c computes the token in full. */
+static void give_up(lethe_seat *seat) {
+    seat->full = true;
+    seat->threshold = INFINITY;
+}
+
+/* A second look at token i of the tile and the latent of this place, c its first product. */
+static void second_look(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
+                        lethe_seat *seat, lethe_select_bench *b) {
+    const lethe_sieve *sv = job->from->sieve;
+    const lethe_digits *x = &b->digits[i];
+    size_t ld = sv->ld, row = lethe_place_row(job, place);
+    int32_t cross = lethe_kernels_get()->dot_cross(b->hi + i * ld, b->lo + i * ld,
+                                                   sv->hi + row * ld, sv->lo + row * ld, ld);
+    double digits = (double)c + ((double)cross - 128.0 * (double)sv->sum_lo[row] -
+                                 128.0 * (double)sv->sum_hi[row]) /
+                                    LETHE_LO_DIGIT;
+    double a = (double)x->scale * (double)sv->scale[row] * digits + (double)job->sel[s].bias[row];
+    for (size_t o = 0; o < job->outliers; o++)
+        a += (double)b->x_out[i * LETHE_OUTLIERS + o] * (double)job->w_out[o * job->m + place];
+    double w = (double)sv->norm[row], w_err = (double)sv->err1[row], w_err2 = (double)sv->err2[row];
+    double off = ((double)x->err1 + (double)x->err2) * (w_err + w_err2) + (double)x->err2 * w +
+                 ((double)x->norm + (double)x->err2) * w_err2 +
+                 (double)LETHE_SIEVE_SLACK(job->d) * (double)b->whole[i] * w +
+                 (fabs(a) + fabs((double)job->sel[s].bias[row])) * 0x1p-21 +
+                 (double)LETHE_SIEVE_TINY;
+    float upper = (float)(a + off), lower = (float)(a - off);
+    b->stats.second++;
+    if (upper < seat->threshold) return;
+    if (seat->count == job->cap[s] && !make_room(seat, job->cap[s])) {
+        give_up(seat);
+        return;
+    }
+    seat->list[seat->count++] = (lethe_candidate){.place = (int32_t)place, .upper = upper};
+    lethe_topk_offer(&seat->lower, lower, (uint32_t)row);
+    if (seat->lower.threshold > seat->threshold) seat->threshold = seat->lower.threshold;
+}
+
+/* The rows of the digits from place `first` on. */
+static const int8_t *rows_hi(const lethe_select_job *job, size_t first, size_t nm,
+                             lethe_select_bench *b) {
+    const lethe_sieve *sv = job->from->sieve;
+    if (!job->from->rows) return sv->hi + first * sv->ld;
+    for (size_t j = 0; j < nm; j++)
+        memcpy(b->w_hi + j * sv->ld, sv->hi + (size_t)job->from->rows[first + j] * sv->ld, sv->ld);
+    return b->w_hi;
+}
+
+void lethe_select_look(const lethe_select_job *job, size_t nt, size_t first, size_t end,
+                       lethe_seat *seats, size_t stride, lethe_select_bench *b) {
+    const lethe_kernels *kern = lethe_kernels_get();
+    size_t ld = job->from->sieve->ld;
+    for (size_t at = first, nm; at < end; at += nm) {
+        nm = end - at < job->tile_m ? end - at : job->tile_m;
+        kern->dots_i8(b->c, nm, b->hi, nt, rows_hi(job, at, nm, b), job->sum_hi + at, nm, ld);
+        for (size_t s = 0; s < job->n_sel; s++)
+            for (size_t i = 0; i < nt; i++) {
+                lethe_seat *seat = &seats[s * stride + i];
+                const lethe_digits *x = &b->digits[i];
+                if (seat->full) continue;
+                const lethe_bound bound = {
+                    .scale = x->scale,
+                    .err = x->err1 + LETHE_SIEVE_SLACK(job->d) * b->whole[i],
+                    .norm = x->norm,
+                    .threshold = seat->threshold,
+                    .w_scale = job->scale + at,
+                    .w_norm = job->norm + at,
+                    .w_err = job->err1 + at,
+                    .bias = job->bias[s] + at,
+                    .outliers = job->outliers,
+                    .x_out = b->x_out + i * LETHE_OUTLIERS,
+                    .w_out = job->outliers ? job->w_out + at : NULL,
+                    .w_out_stride = job->m,
+                };
+                size_t hits = kern->may_pass(b->c + i * nm, nm, &bound, b->hit);
+                for (size_t h = 0; h < hits && !seat->full; h++)
+                    second_look(job, s, i, at + (size_t)b->hit[h], b->c[i * nm + (size_t)b->hit[h]],
+                                seat, b);
+            }
+        b->stats.pairs += nt * nm * job->n_sel;
+    }
+}
