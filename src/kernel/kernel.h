@@ -64,7 +64,7 @@ typedef struct lethe_kernels {
     /* sum of a[i] b[i], in 16 interleaved partial sums */
     float (*dot)(const float *a, const float *b, size_t n);
 
-    /* sum of a[i]^2, in double */
+    /* sum of a[i]^2, in double, in 32 interleaved partial sums */
     double (*sumsq)(const float *a, size_t n);
 
     /* y[i] += alpha x[i] */

@@ -106,18 +106,20 @@ static void avx2_gather_dot(float *out, size_t d, const float *x, const float *r
 }
 
 static double avx2_sumsq(const float *a, size_t n) {
-    __m256d lo = _mm256_setzero_pd(), hi = lo;
-    for (size_t i = 0; i < n; i += 8) {
-        float copy[8] = {0};
-        memcpy(copy, a + i, (n - i < 8 ? n - i : 8) * sizeof *a);
-        __m256 v = _mm256_loadu_ps(copy);
-        __m256d vl = _mm256_cvtps_pd(_mm256_castps256_ps128(v));
-        __m256d vh = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
-        lo = _mm256_add_pd(lo, _mm256_mul_pd(vl, vl));
-        hi = _mm256_add_pd(hi, _mm256_mul_pd(vh, vh));
+    __m256d acc[8];
+    for (size_t l = 0; l < 8; l++) acc[l] = _mm256_setzero_pd();
+    for (size_t i = 0; i < n; i += 2 * LANES) {
+        float copy[2 * LANES] = {0};
+        const float *from = a + i;
+        if (n - i < 2 * LANES) from = memcpy(copy, a + i, (n - i) * sizeof *a);
+        for (size_t l = 0; l < 8; l++) {
+            __m256d v = _mm256_cvtps_pd(_mm_loadu_ps(from + 4 * l));
+            acc[l] = _mm256_add_pd(acc[l], _mm256_mul_pd(v, v));
+        }
     }
-    __m256d h = _mm256_add_pd(lo, hi);
-    __m128d q = _mm_add_pd(_mm256_castpd256_pd128(h), _mm256_extractf128_pd(h, 1));
+    for (size_t half = 4; half > 0; half /= 2)
+        for (size_t l = 0; l < half; l++) acc[l] = _mm256_add_pd(acc[l], acc[l + half]);
+    __m128d q = _mm_add_pd(_mm256_castpd256_pd128(acc[0]), _mm256_extractf128_pd(acc[0], 1));
     return _mm_cvtsd_f64(_mm_add_sd(q, _mm_unpackhi_pd(q, q)));
 }
 

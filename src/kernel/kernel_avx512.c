@@ -83,17 +83,17 @@ static void avx512_gather_dot(float *out, size_t d, const float *x, const float 
 }
 
 static double avx512_sumsq(const float *a, size_t n) {
-    __m512d acc = _mm512_setzero_pd();
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        __m512d v = _mm512_cvtps_pd(_mm256_loadu_ps(a + i));
-        acc = _mm512_add_pd(acc, _mm512_mul_pd(v, v));
-    }
-    if (i < n) {
-        __m512d v = _mm512_cvtps_pd(_mm256_maskz_loadu_ps((__mmask8)tail_mask(n - i), a + i));
-        acc = _mm512_add_pd(acc, _mm512_mul_pd(v, v));
-    }
-    __m256d h = _mm256_add_pd(_mm512_castpd512_pd256(acc), _mm512_extractf64x4_pd(acc, 1));
+    __m512d acc[4] = {_mm512_setzero_pd(), _mm512_setzero_pd(), _mm512_setzero_pd(),
+                      _mm512_setzero_pd()};
+    for (size_t i = 0; i < n; i += 2 * LANES)
+        for (size_t l = 0; l < 4 && i + 8 * l < n; l++) {
+            size_t left = n - i - 8 * l;
+            __mmask8 k = left < 8 ? (__mmask8)tail_mask(left) : 0xff;
+            __m512d v = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(k, a + i + 8 * l));
+            acc[l] = _mm512_add_pd(acc[l], _mm512_mul_pd(v, v));
+        }
+    __m512d v = _mm512_add_pd(_mm512_add_pd(acc[0], acc[2]), _mm512_add_pd(acc[1], acc[3]));
+    __m256d h = _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
     __m128d q = _mm_add_pd(_mm256_castpd256_pd128(h), _mm256_extractf128_pd(h, 1));
     return _mm_cvtsd_f64(_mm_add_sd(q, _mm_unpackhi_pd(q, q)));
 }

@@ -28,12 +28,11 @@ static float ref_dot(const float *restrict a, const float *restrict b, size_t n)
 }
 
 static double ref_sumsq(const float *a, size_t n) {
-    double acc[8] = {0};
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (size_t l = 0; l < 8; l++) acc[l] += (double)a[i + l] * (double)a[i + l];
-    for (size_t l = 0; i + l < n; l++) acc[l] += (double)a[i + l] * (double)a[i + l];
-    return ((acc[0] + acc[4]) + (acc[2] + acc[6])) + ((acc[1] + acc[5]) + (acc[3] + acc[7]));
+    double acc[2 * LANES] = {0};
+    for (size_t i = 0; i < n; i++) acc[i % (2 * LANES)] += (double)a[i] * (double)a[i];
+    for (size_t half = LANES; half > 0; half /= 2)
+        for (size_t l = 0; l < half; l++) acc[l] += acc[l + half];
+    return acc[0];
 }
 
 static void ref_axpy(float *restrict y, float alpha, const float *restrict x, size_t n) {

@@ -39,8 +39,7 @@
 #define OUTLIERS_FROM 64
 #define OUTLYING 1.5f /* times the size of the seventeenth */
 
-/* Tokens computed in full together, and latents at a time. */
-#define FULL_TOKENS 32
+/* Latents at a time for tokens computed in full. */
 #define FULL_LATENTS 64
 
 static size_t min_size(size_t a, size_t b) {
@@ -65,7 +64,6 @@ typedef struct work {
     size_t seats;                           /* seats of a selection */
     lethe_seat *seat;                       /* [n_sel, seats]: by part, then by token */
     lethe_candidate *candidate;             /* lists of the seats */
-    uint64_t *key;                          /* keys of the seats */
     lethe_select_bench *bench;              /* [threads] */
     uint32_t *list, *again;                 /* [n] tokens to work off */
     uint8_t *verdict[LETHE_SELECTIONS];     /* [chunk] how finish() ended */
@@ -77,13 +75,18 @@ typedef struct work {
 } work;
 
 static void bench_free(lethe_select_bench *b) {
-    void *const all[] = {b->hi,   b->lo,   b->digits, b->whole, b->x_out,
-                         b->rest, b->w_hi, b->c,      b->hit};
+    void *const all[] = {b->hi,   b->lo, b->digits, b->whole, b->x_out, b->rest,
+                         b->w_hi, b->c,  b->hit,    b->lower, b->key};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
 }
 
-static lethe_status bench_alloc(const lethe_select_job *job, lethe_select_bench *b,
+static lethe_status bench_alloc(const lethe_select_job *job, size_t threads, lethe_select_bench *b,
                                 lethe_err *err) {
+    size_t cap = 0, k = 0;
+    for (size_t s = 0; s < job->n_sel; s++) {
+        cap = max_size(cap, job->cap[s]);
+        k = max_size(k, job->sel[s].k);
+    }
     static const char what[] = "a tile of tokens and latents";
     size_t nt = job->tile_n, nm = job->tile_m, ld = job->from->sieve->ld;
     LETHE_TRY(lethe_alloc(&b->hi, nt, ld, what, err));
@@ -94,6 +97,8 @@ static lethe_status bench_alloc(const lethe_select_job *job, lethe_select_bench 
     LETHE_TRY(lethe_alloc(&b->rest, job->d, sizeof *b->rest, what, err));
     if (job->from->rows) LETHE_TRY(lethe_alloc(&b->w_hi, nm, ld, what, err));
     LETHE_TRY(lethe_alloc(&b->c, nt, nm * sizeof *b->c, what, err));
+    LETHE_TRY(lethe_alloc(&b->lower, cap, 2 * threads * sizeof *b->lower, what, err));
+    LETHE_TRY(lethe_alloc(&b->key, k, LETHE_FULL_TOKENS * sizeof *b->key, what, err));
     return lethe_alloc(&b->hit, nm, sizeof *b->hit, what, err);
 }
 
@@ -105,27 +110,23 @@ static void work_free(work *w) {
         lethe_free(w->known[s]);
         lethe_free(w->verdict[s]);
     }
-    void *const all[] = {w->full,     w->seat,     w->candidate, w->key,
-                         w->bench,    w->list,     w->again,     w->own_scale,
-                         w->own_norm, w->own_err1, w->own_sum,   w->job.w_out};
+    void *const all[] = {w->full,      w->seat,     w->candidate, w->bench,   w->list,     w->again,
+                         w->own_scale, w->own_norm, w->own_err1,  w->own_sum, w->job.w_out};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
 }
 
 static lethe_status seats_alloc(work *w, lethe_err *err) {
     static const char what[] = "candidates of a top-k";
     const lethe_select_job *job = &w->job;
-    size_t seats = w->seats, per_seat = 0, keys = 0;
-    for (size_t s = 0; s < job->n_sel; s++) per_seat += job->cap[s], keys += job->sel[s].k;
+    size_t seats = w->seats, per_seat = 0;
+    for (size_t s = 0; s < job->n_sel; s++) per_seat += job->cap[s];
     LETHE_TRY(lethe_alloc(&w->seat, seats, job->n_sel * sizeof *w->seat, what, err));
     LETHE_TRY(lethe_alloc(&w->candidate, seats, per_seat * sizeof *w->candidate, what, err));
-    LETHE_TRY(lethe_alloc(&w->key, seats, keys * sizeof *w->key, what, err));
     lethe_candidate *c = w->candidate;
-    uint64_t *key = w->key;
     for (size_t s = 0; s < job->n_sel; s++)
         for (size_t i = 0; i < seats; i++) {
-            w->seat[s * seats + i] = (lethe_seat){.list = c, .lower.key = key};
+            w->seat[s * seats + i] = (lethe_seat){.list = c};
             c += job->cap[s];
-            key += job->sel[s].k;
         }
     return LETHE_OK;
 }
@@ -212,7 +213,7 @@ static lethe_status work_alloc(work *w, lethe_err *err) {
     LETHE_TRY(gather(w, err));
     LETHE_TRY(find_outliers(w, err));
     LETHE_TRY(lethe_zalloc(&w->bench, threads, sizeof *w->bench, "scratch of threads", err));
-    for (size_t t = 0; t < threads; t++) LETHE_TRY(bench_alloc(job, &w->bench[t], err));
+    for (size_t t = 0; t < threads; t++) LETHE_TRY(bench_alloc(job, threads, &w->bench[t], err));
     for (size_t s = 0; s < job->n_sel; s++) {
         LETHE_TRY(lethe_alloc(&w->known[s], n, sizeof *w->known[s], "thresholds", err));
         for (size_t t = 0; t < n; t++) w->known[s][t] = -INFINITY;
@@ -244,14 +245,10 @@ static void seats_begin(const work *w, const round_of *r, size_t part, size_t fi
                         const lethe_select_bench *b) {
     for (size_t s = 0; s < w->job.n_sel; s++)
         for (size_t i = 0; i < nt; i++) {
-            lethe_seat *seat = seat_of(w, r, s, part, first + i);
-            lethe_topk_begin(&seat->lower, w->job.sel[s].k, seat->lower.key);
-            seat->count = 0;
-            seat->full = !isfinite(b->whole[i]);
-            seat->whole = b->whole[i];
-            seat->guess = w->known[s][r->token[first + i]];
-            if (r->ratio) seat->guess = fmaxf(seat->guess, r->ratio[s] * b->whole[i]);
-            seat->threshold = fmaxf(seat->guess, -FLT_MAX);
+            float guess = w->known[s][r->token[first + i]];
+            if (r->ratio) guess = fmaxf(guess, r->ratio[s] * b->whole[i]);
+            lethe_seat_begin(seat_of(w, r, s, part, first + i), b->whole[i], guess, w->job.sel[s].k,
+                             w->job.cap[s]);
         }
 }
 
@@ -278,10 +275,12 @@ static int finish(const work *w, const round_of *r, size_t s, size_t i, lethe_se
     lethe_seat *seat = seat_of(w, r, s, 0, i);
     for (size_t p = 0; p < r->parts; p++)
         if (seat_of(w, r, s, p, i)->full) return FULL;
-    for (size_t p = 1; p < r->parts; p++)
-        lethe_topk_merge(&seat->lower, &seat_of(w, r, s, p, i)->lower);
-    size_t t = r->token[i];
-    float threshold = seat->lower.threshold; /* -infinity when fewer than k came */
+    size_t t = r->token[i], n_lower = 0;
+    for (size_t p = 0; p < r->parts; p++) {
+        const lethe_seat *from = seat_of(w, r, s, p, i);
+        for (size_t c = 0; c < from->count; c++) b->lower[n_lower++] = from->list[c].lower;
+    }
+    float threshold = lethe_select_kth(b->lower, n_lower, sel->k);
     if (threshold < seat->guess) {
         w->known[s][t] = threshold;
         return AGAIN;
@@ -289,7 +288,7 @@ static int finish(const work *w, const round_of *r, size_t s, size_t i, lethe_se
     if (r->pilot) w->ratio[s][i] = threshold / seat->whole;
 
     lethe_topk best;
-    lethe_topk_begin(&best, sel->k, seat->lower.key); /* the bounds have served */
+    lethe_topk_begin(&best, sel->k, b->key);
     const lethe_kernels *kern = lethe_kernels_get();
     for (size_t p = 0; p < r->parts; p++) {
         const lethe_seat *from = seat_of(w, r, s, p, i);
@@ -314,13 +313,13 @@ static int finish(const work *w, const round_of *r, size_t s, size_t i, lethe_se
 
 /* Every number of the tokens that sit at these places of the round. Their rows of latents are read
  * once for all of them. */
-static void in_full(const work *w, const round_of *r, size_t s, const uint32_t *at, size_t count) {
+static void in_full(const work *w, const round_of *r, size_t s, const uint32_t *at, size_t count,
+                    uint64_t *key) {
     const lethe_select_job *job = &w->job;
     const lethe_selection *sel = &job->sel[s];
     const lethe_kernels *kern = lethe_kernels_get();
-    lethe_topk best[FULL_TOKENS];
-    for (size_t i = 0; i < count; i++)
-        lethe_topk_begin(&best[i], sel->k, seat_of(w, r, s, 0, at[i])->lower.key);
+    lethe_topk best[LETHE_FULL_TOKENS];
+    for (size_t i = 0; i < count; i++) lethe_topk_begin(&best[i], sel->k, key + i * sel->k);
     for (size_t first = 0; first < job->m; first += FULL_LATENTS) {
         int32_t row[FULL_LATENTS];
         float dot[FULL_LATENTS];
@@ -348,8 +347,9 @@ static void all_in_full(const work *w, const round_of *r, size_t s) {
         if (w->verdict[s][i] == FULL) at[count++] = (uint32_t)i;
     w->bench[0].stats.full += count;
 #pragma omp parallel for num_threads(w->threads) schedule(dynamic)
-    for (size_t g = 0; g < count; g += FULL_TOKENS)
-        in_full(w, r, s, at + g, min_size(FULL_TOKENS, count - g));
+    for (size_t g = 0; g < count; g += LETHE_FULL_TOKENS)
+        in_full(w, r, s, at + g, min_size(LETHE_FULL_TOKENS, count - g),
+                w->bench[omp_get_thread_num()].key);
 }
 
 /* Works off a round; returns how many of its tokens must come again, added to `again`. */

@@ -14,22 +14,25 @@
 #include "kernel/select.h"
 #include "kernel/topk.h"
 
+/* Tokens computed in full together: the encoder's rows are read once for all of them. */
+#define LETHE_FULL_TOKENS 32
+
 /* Dimensions that are kept out of the digits. */
 #define LETHE_OUTLIERS 16
 
 typedef struct lethe_candidate {
     int32_t place;
-    float upper; /* the latent's number is at most this */
+    float lower, upper; /* the latent's number is within */
 } lethe_candidate;
 
 /* What one selection knows about one token, or about one token and a part of the latents. */
 typedef struct lethe_seat {
-    lethe_topk lower;      /* the k largest lower bounds */
     float whole;           /* at least the token's norm */
     float guess;           /* what the threshold began with; -infinity: no guess */
     float threshold;       /* an upper bound below this is out */
     bool full;             /* must be computed in full */
     size_t count;          /* candidates */
+    size_t next;           /* at this many the threshold is set anew */
     lethe_candidate *list; /* [job->cap], borrowed */
 } lethe_seat;
 
@@ -63,12 +66,21 @@ typedef struct lethe_select_bench {
     int8_t *w_hi;         /* [tile_m, ld] gathered rows */
     int32_t *c;           /* [tile_n, tile_m] */
     int32_t *hit;         /* [tile_m] */
+    float *lower;         /* room for the lower bounds of a token */
+    uint64_t *key;        /* room for the keys of LETHE_FULL_TOKENS top-ks */
     lethe_select_stats stats;
 } lethe_select_bench;
 
 static inline size_t lethe_place_row(const lethe_select_job *job, size_t place) {
     return job->from->rows ? (size_t)job->from->rows[place] : place;
 }
+
+/* The k-th largest of n lower bounds, a NaN counting as -infinity; -infinity when k > n. Reorders
+ * them. */
+float lethe_select_kth(float *lower, size_t n, size_t k);
+
+/* An empty seat whose threshold begins with the guess. */
+void lethe_seat_begin(lethe_seat *seat, float whole, float guess, size_t k, size_t cap);
 
 /* Digits of nt tokens. */
 void lethe_select_digits(const lethe_select_job *job, const uint32_t *token, size_t nt,

@@ -42,12 +42,51 @@ void lethe_select_digits(const lethe_select_job *job, const uint32_t *token, siz
     for (size_t i = 0; i < nt; i++) digits_of(job, job->x + (size_t)token[i] * job->d, i, b);
 }
 
-/* Candidates that the threshold has overtaken go; false when there are too many all the same. */
-static bool make_room(lethe_seat *seat, size_t cap) {
+float lethe_select_kth(float *lower, size_t n, size_t k) {
+    if (k > n) return -INFINITY;
+    for (size_t i = 0; i < n; i++)
+        if (isnan(lower[i])) lower[i] = -INFINITY;
+    /* Hoare's selection: what is larger goes left. */
+    size_t left = 0, right = n - 1, want = k - 1;
+    while (left < right) {
+        float pivot = lower[left + (right - left) / 2];
+        size_t i = left, j = right;
+        for (;;) {
+            while (lower[i] > pivot) i++;
+            while (lower[j] < pivot) j--;
+            if (i >= j) break;
+            float t = lower[i];
+            lower[i++] = lower[j];
+            lower[j--] = t;
+        }
+        /* left .. j are not smaller than the pivot, j + 1 .. right not larger. */
+        if (want <= j)
+            right = j;
+        else
+            left = j + 1;
+    }
+    return lower[want];
+}
+
+void lethe_seat_begin(lethe_seat *seat, float whole, float guess, size_t k, size_t cap) {
+    *seat = (lethe_seat){.whole = whole,
+                         .guess = guess,
+                         .threshold = fmaxf(guess, -FLT_MAX),
+                         .full = !isfinite(whole),
+                         .next = 2 * k + 16 < cap ? 2 * k + 16 : cap,
+                         .list = seat->list};
+}
+
+/* The threshold becomes the k-th largest lower bound, and candidates that it has overtaken go;
+ * those that hold the bound stay. False when too many are left all the same. */
+static bool raise_threshold(lethe_seat *seat, size_t k, size_t cap, float *lower) {
+    for (size_t i = 0; i < seat->count; i++) lower[i] = seat->list[i].lower;
+    seat->threshold = fmaxf(seat->threshold, lethe_select_kth(lower, seat->count, k));
     size_t kept = 0;
     for (size_t i = 0; i < seat->count; i++)
         if (!(seat->list[i].upper < seat->threshold)) seat->list[kept++] = seat->list[i];
     seat->count = kept;
+    seat->next = kept + k + 16 < cap ? kept + k + 16 : cap;
     return kept <= cap - cap / 4;
 }
 
@@ -80,13 +119,10 @@ static void second_look(const lethe_select_job *job, size_t s, size_t i, size_t 
     float upper = (float)(a + off), lower = (float)(a - off);
     b->stats.second++;
     if (upper < seat->threshold) return;
-    if (seat->count == job->cap[s] && !make_room(seat, job->cap[s])) {
+    seat->list[seat->count++] =
+        (lethe_candidate){.place = (int32_t)place, .lower = lower, .upper = upper};
+    if (seat->count == seat->next && !raise_threshold(seat, job->sel[s].k, job->cap[s], b->lower))
         give_up(seat);
-        return;
-    }
-    seat->list[seat->count++] = (lethe_candidate){.place = (int32_t)place, .upper = upper};
-    lethe_topk_offer(&seat->lower, lower, (uint32_t)row);
-    if (seat->lower.threshold > seat->threshold) seat->threshold = seat->lower.threshold;
 }
 
 /* The rows of the digits from place `first` on. */

@@ -60,8 +60,7 @@ static void into_live(lethe_trainer *t, size_t n) {
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static)
     for (size_t i = 0; i < n; i++) {
         float *slope = t->aux_slope + i * k;
-        size_t fired = 0;
-        while (fired < k && t->aux.value[i * k + fired] > 0.0f) fired++;
+        size_t fired = lethe_fired(t->aux.value + i * k, k);
         for (size_t s = 0; s < fired; s++) slope[s] = -slope[s];
         kern->gather_sum(t->dx_hat + i * d, d, t->sae.W_enc, t->aux.index + i * k, slope, fired);
         for (size_t s = 0; s < fired; s++) slope[s] = -slope[s];

@@ -36,18 +36,19 @@ void lethe_pairs_free(lethe_pairs *p) {
     *p = (lethe_pairs){0};
 }
 
+void lethe_token_slopes(const lethe_sae *sae, const int32_t *index, size_t fired, size_t k,
+                        const float *dx, float *slope) {
+    lethe_kernels_get()->gather_dot(slope, sae->d, dx, sae->W_dec, index, fired);
+    for (size_t i = fired; i < k; i++) slope[i] = 0.0f;
+}
+
 void lethe_code_slopes(const lethe_sae *sae, const lethe_codes *codes, size_t n, const float *dx,
                        float *slope) {
-    const lethe_kernels *kern = lethe_kernels_get();
     size_t k = codes->k, d = sae->d;
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t t = 0; t < n; t++) {
-        const float *value = codes->value + t * k;
-        size_t fired = 0; /* values fall, so the positive ones come first */
-        while (fired < k && value[fired] > 0.0f) fired++;
-        kern->gather_dot(slope + t * k, d, dx + t * d, sae->W_dec, codes->index + t * k, fired);
-        for (size_t i = fired; i < k; i++) slope[t * k + i] = 0.0f;
-    }
+    for (size_t t = 0; t < n; t++)
+        lethe_token_slopes(sae, codes->index + t * k, lethe_fired(codes->value + t * k, k), k,
+                           dx + t * d, slope + t * k);
 }
 
 /* A counting sort; tokens come in order, so they stay in order within a latent. */
@@ -107,19 +108,41 @@ static void backward_latent(lethe_trainer *t, size_t j, bool with_aux, bool proj
     t->row_sumsq[j] = kern->sumsq(g_enc, d) + kern->sumsq(g_dec, d) + b * b;
 }
 
+/* Latents whose share of db_dec is added up in float, block by block; the blocks in double. */
+#define BLOCK 64
+
+/* A block of latents, and part [d] = the sum over them of db_enc[j] W_enc[j]. */
+static void backward_block(lethe_trainer *t, size_t block, bool with_aux, bool project) {
+    const lethe_kernels *kern = lethe_kernels_get();
+    size_t d = t->sae.d, end = (block + 1) * BLOCK < t->sae.m ? (block + 1) * BLOCK : t->sae.m;
+    float *part = t->parts + block * d;
+    memset(part, 0, d * sizeof *part);
+    for (size_t j = block * BLOCK; j < end; j++) {
+        backward_latent(t, j, with_aux, project);
+        float b = t->grad[LETHE_B_ENC][j];
+        if (b != 0.0f) kern->axpy(part, b, t->sae.W_enc + j * d, d);
+    }
+}
+
+size_t lethe_backward_blocks(size_t m) {
+    return (m + BLOCK - 1) / BLOCK;
+}
+
 double lethe_backward(lethe_trainer *t, size_t n, bool with_aux, bool project) {
-    size_t d = t->sae.d, m = t->sae.m;
-    lethe_code_slopes(&t->sae, &t->codes, n, t->dx_hat, t->slope);
+    size_t d = t->sae.d, m = t->sae.m, blocks = lethe_backward_blocks(m);
     sort_pairs(&t->pairs, &t->codes, t->slope, n, m);
     if (with_aux) sort_pairs(&t->aux_pairs, &t->aux, t->aux_slope, n, m);
-#pragma omp parallel for num_threads(lethe_threads()) schedule(dynamic, 16)
-    for (size_t j = 0; j < m; j++) backward_latent(t, j, with_aux, project);
+#pragma omp parallel for num_threads(lethe_threads()) schedule(dynamic)
+    for (size_t b = 0; b < blocks; b++) backward_block(t, b, with_aux, project);
 
     float *g_b = t->grad[LETHE_B_DEC];
     lethe_rows_sum(t->sum, t->dx_hat, n, d, NULL);
     for (size_t i = 0; i < d; i++) g_b[i] = (float)t->sum[i];
-    lethe_rows_sum(t->sum, t->sae.W_enc, m, d, t->grad[LETHE_B_ENC]);
-    for (size_t i = 0; i < d; i++) g_b[i] -= (float)t->sum[i];
+    for (size_t i = 0; i < d; i++) {
+        double sum = 0;
+        for (size_t b = 0; b < blocks; b++) sum += (double)t->parts[b * d + i];
+        g_b[i] -= (float)sum;
+    }
 
     double total = lethe_kernels_get()->sumsq(g_b, d);
     for (size_t j = 0; j < m; j++) total += t->row_sumsq[j];

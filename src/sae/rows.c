@@ -7,6 +7,12 @@
 #include "base/run.h"
 #include "kernel/kernel.h"
 
+size_t lethe_fired(const float *value, size_t k) {
+    size_t fired = 0;
+    while (fired < k && value[fired] > 0.0f) fired++;
+    return fired;
+}
+
 void lethe_relu(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] = x[i] > 0.0f ? x[i] : 0.0f;
 }
@@ -15,7 +21,7 @@ float lethe_row_normalise(float *row, size_t d) {
     const lethe_kernels *kern = lethe_kernels_get();
     float norm = sqrtf(kern->dot(row, row, d));
     float floor = norm > 1e-12f ? norm : 1e-12f;
-    for (size_t i = 0; i < d; i++) row[i] /= floor;
+    kern->scale(row, 1 / floor, d);
     return norm;
 }
 
@@ -36,8 +42,7 @@ void lethe_rows_decode(float *out, size_t n, size_t d, const float *bias, const 
     for (size_t t = 0; t < n; t++) {
         const float *value = codes->value + t * k;
         float *row = out + t * d;
-        size_t fired = 0; /* values fall, so the positive ones come first */
-        while (fired < k && value[fired] > 0.0f) fired++;
+        size_t fired = lethe_fired(value, k);
         if (bias)
             memcpy(row, bias, d * sizeof *row);
         else
@@ -48,7 +53,7 @@ void lethe_rows_decode(float *out, size_t n, size_t d, const float *bias, const 
 
 /* Columns are dealt out in strips; within a strip, blocks of rows are summed in float and the
  * blocks in double. */
-#define STRIP 32
+#define STRIP 128
 #define BLOCK 64
 
 void lethe_rows_sum(double *out, const float *x, size_t n, size_t d, const float *weight) {
@@ -82,9 +87,11 @@ double lethe_rows_sumsq(const float *x, size_t n, size_t d, const float *b, doub
             continue;
         }
         double sum = 0;
-        for (size_t i = 0; i < d; i++) {
-            double e = (double)row[i] - (double)b[i];
-            sum += e * e;
+        float part[STRIP];
+        for (size_t at = 0; at < d; at += STRIP) {
+            size_t width = d - at < STRIP ? d - at : STRIP;
+            for (size_t i = 0; i < width; i++) part[i] = row[at + i] - b[at + i];
+            sum += kern->sumsq(part, width);
         }
         row_scratch[t] = sum;
     }

@@ -11,6 +11,9 @@
 
 #include "sae/sae.h"
 
+/* How many of a token's k codes fired: values fall, so the positive ones come first. */
+size_t lethe_fired(const float *value, size_t k);
+
 /* x[i] = max(x[i], 0); NaN becomes 0. */
 void lethe_relu(float *x, size_t n);
 

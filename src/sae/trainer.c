@@ -3,9 +3,11 @@
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/run.h"
+#include "kernel/kernel.h"
 #include "sae/rows.h"
 #include "sae/trainer_internal.h"
 
@@ -20,6 +22,8 @@ static lethe_status alloc_params(lethe_trainer *t, size_t d, size_t m, lethe_err
     }
     LETHE_TRY(lethe_zalloc(&t->idle, m, sizeof *t->idle, "idle counters", err));
     LETHE_TRY(lethe_zalloc(&t->touched, m, sizeof *t->touched, "flags of latents", err));
+    LETHE_TRY(lethe_alloc(&t->parts, lethe_backward_blocks(m), d * sizeof *t->parts,
+                          "shares of a gradient", err));
     return lethe_zalloc(&t->row_sumsq, m, sizeof *t->row_sumsq, "norms of gradients", err);
 }
 
@@ -92,9 +96,10 @@ void lethe_trainer_close(lethe_trainer **tp) {
     lethe_codes_free(&t->aux);
     lethe_pairs_free(&t->pairs);
     lethe_pairs_free(&t->aux_pairs);
-    void *const rest[] = {t->idle,      t->touched, t->row_sumsq, t->centred,   t->resid,
-                          t->dx_hat,    t->slope,   t->sum,       t->mean,      t->row_scratch,
-                          t->dead_bias, t->aux_in,  t->aux_dx,    t->aux_slope, t->dead_list};
+    void *const rest[] = {t->parts,   t->idle,   t->touched,     t->row_sumsq,
+                          t->centred, t->resid,  t->dx_hat,      t->slope,
+                          t->sum,     t->mean,   t->row_scratch, t->dead_bias,
+                          t->aux_in,  t->aux_dx, t->aux_slope,   t->dead_list};
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) lethe_free(rest[i]);
     lethe_free(t);
     *tp = NULL;
@@ -129,10 +134,34 @@ static lethe_status forward(lethe_trainer *t, const float *x, size_t n, bool wit
     LETHE_TRY(lethe_select(t->centred, n, &all, sel, n_sel, &t->looks, err));
     t->codes.n = n;
     lethe_relu(t->codes.value, n * s->k);
-    lethe_sae_decode(s, &t->codes, t->resid);
-#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t i = 0; i < n * s->d; i++) t->resid[i] -= x[i];
     return LETHE_OK;
+}
+
+/* resid = x^ - x and dx_hat = scale resid, token by token; with_slopes the slopes too, while the
+ * decoder's rows are still in the cache. Returns the sum of all resid^2. */
+static double reconstruct(lethe_trainer *t, const float *x, size_t n, float scale,
+                          bool with_slopes) {
+    const lethe_kernels *kern = lethe_kernels_get();
+    const lethe_sae *s = &t->sae;
+    size_t d = s->d, k = s->k;
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
+    for (size_t i = 0; i < n; i++) {
+        float *r = t->resid + i * d, *g = t->dx_hat + i * d;
+        const int32_t *index = t->codes.index + i * k;
+        const float *value = t->codes.value + i * k;
+        size_t fired = lethe_fired(value, k);
+        memcpy(r, s->b_dec, d * sizeof *r);
+        kern->gather_sum(r, d, s->W_dec, index, value, fired);
+        for (size_t c = 0; c < d; c++) {
+            r[c] -= x[i * d + c];
+            g[c] = scale * r[c];
+        }
+        t->row_scratch[i] = kern->sumsq(r, d);
+        if (with_slopes) lethe_token_slopes(s, index, fired, k, g, t->slope + i * k);
+    }
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += t->row_scratch[i];
+    return sum;
 }
 
 /* Sum over the batch of |x - mean|^2. */
@@ -159,17 +188,16 @@ lethe_status lethe_trainer_gradients(lethe_trainer *t, const float *x, size_t n,
     LETHE_TRY(forward(t, x, n, with_aux, err));
 
     double elements = (double)n * (double)d;
-    double error = lethe_rows_sumsq(t->resid, n, d, NULL, t->row_scratch);
     double variance = spread(t, x, n);
+    /* A batch without variance (a single token) falls back to the plain mean. */
+    bool normalise = t->recipe.aux == LETHE_AUX_NORMALISED && variance > 0;
+    /* The reference's auxiliary loss still changes dx_hat, so its slopes come after. */
+    bool late = with_aux && t->recipe.aux == LETHE_AUX_REFERENCE;
+    double error = reconstruct(t, x, n, (float)(2 / (normalise ? variance : elements)), !late);
     stats->recon_loss = error / elements;
     stats->fvu = variance > 0 ? error / variance : 0;
     stats->l0 = mean_fired(&t->codes);
-    /* A batch without variance (a single token) falls back to the plain mean. */
-    bool normalise = t->recipe.aux == LETHE_AUX_NORMALISED && variance > 0;
     stats->total_loss = normalise ? stats->fvu : stats->recon_loss;
-    float scale = (float)(2 / (normalise ? variance : elements));
-#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t i = 0; i < n * d; i++) t->dx_hat[i] = scale * t->resid[i];
 
     if (with_aux) {
         LETHE_TRY(lethe_aux_loss(t, n, &stats->aux_loss, err));
@@ -177,6 +205,7 @@ lethe_status lethe_trainer_gradients(lethe_trainer *t, const float *x, size_t n,
     }
     stats->skipped = !isfinite(stats->total_loss);
     if (stats->skipped) return LETHE_OK;
+    if (late) lethe_code_slopes(&t->sae, &t->codes, n, t->dx_hat, t->slope);
     stats->grad_norm = lethe_backward(t, n, with_aux, project);
     stats->skipped = !isfinite(stats->grad_norm);
     return LETHE_OK;

@@ -37,6 +37,7 @@ struct lethe_trainer {
     float *grad[LETHE_PARAM_COUNT];
     bool *touched;     /* [m] */
     double *row_sumsq; /* [m] of all parameters of a latent */
+    float *parts;      /* [lethe_backward_blocks(m), d] shares of db_dec */
 
     lethe_select_stats looks; /* of all steps since the trainer opened */
 
@@ -89,11 +90,15 @@ bool lethe_aux_begin(lethe_trainer *t);
  * aux_dx, aux_slope and aux_in; the reference's kind also takes its part out of t->dx_hat. */
 lethe_status lethe_aux_loss(lethe_trainer *t, size_t n, double *loss, lethe_err *err);
 
-/* backward.c: gradients from dx_hat, the codes and, with_aux, the auxiliary ones. Returns the
- * global norm. */
+/* backward.c: gradients from dx_hat, the codes, their slopes and, with_aux, the auxiliary ones.
+ * Returns the global norm. */
 double lethe_backward(lethe_trainer *t, size_t n, bool with_aux, bool project);
 
+size_t lethe_backward_blocks(size_t m);
+
 /* backward.c: slope[t, i] = dx[t] . W_dec[index[t, i]] where the code is positive, else 0. */
+void lethe_token_slopes(const lethe_sae *sae, const int32_t *index, size_t fired, size_t k,
+                        const float *dx, float *slope);
 void lethe_code_slopes(const lethe_sae *sae, const lethe_codes *codes, size_t n, const float *dx,
                        float *slope);
 
