@@ -34,8 +34,10 @@ static lethe_status print_result(const lethe_config *c, const lethe_train_result
         json_object_set_new(j, "sae", json_string(sae_path));
         return lethe_print_json(j, err);
     }
-    printf("FVU %.4f, L0 %.1f, %zu dead latents, %llu steps, %.1f s\n%s\n", r->fvu, r->l0, r->dead,
-           (unsigned long long)r->steps, r->seconds, sae_path);
+    printf("FVU %.4f, L0 %.1f, %zu dead latents, %llu steps, %.1f s\n", r->fvu, r->l0, r->dead,
+           (unsigned long long)r->steps, r->seconds);
+    lethe_print_looks(r);
+    puts(sae_path);
     return LETHE_OK;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "front/command.h"
+#include "kernel/kernel.h"
 #include "lm/lm.h"
 
 static const lethe_cmd *const commands[] = {
@@ -34,7 +35,8 @@ static void overview(FILE *to) {
 }
 
 static int version(void) {
-    printf("lethe %s, libllama %s\n", LETHE_VERSION, lethe_lm_library_version());
+    printf("lethe %s, libllama %s, instruction set %s\n", LETHE_VERSION, lethe_lm_library_version(),
+           lethe_kernels_get()->name);
     return 0;
 }
 
@@ -72,6 +74,9 @@ static lethe_status start(const lethe_cmd *cmd, int argc, char **argv, lethe_inv
         return lethe_fail(err, LETHE_USAGE, "--threads: got %lld, want 0 to 1024",
                           (long long)in->config.threads);
     lethe_threads_set((int)in->config.threads);
+    const char *cpu = in->config.cpu, *from_env = getenv("LETHE_CPU");
+    if (from_env && (!cpu || !strcmp(cpu, "auto"))) cpu = from_env;
+    LETHE_TRY(lethe_kernels_force(cpu, err));
     lethe_env env = {0};
     lethe_screen *screen = lethe_screen_open(&in->config, &env);
     if (!screen) return lethe_fail(err, LETHE_NOMEM, "out of memory");

@@ -95,12 +95,22 @@ lethe_status lethe_print_json(json_t *object, lethe_err *err) {
 }
 
 json_t *lethe_train_figures(const lethe_train_result *r) {
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "steps", (json_int_t)r->steps,
-                     "skipped_steps", (json_int_t)r->skipped, "tokens", (json_int_t)r->tokens,
-                     "loss", lethe_json_real(r->recon_loss), "fvu", lethe_json_real(r->fvu), "l0",
-                     lethe_json_real(r->l0), "dead", (json_int_t)r->dead, "latents", (json_int_t)r->m, "dead_share",
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:I}", "steps",
+                     (json_int_t)r->steps, "skipped_steps", (json_int_t)r->skipped, "tokens",
+                     (json_int_t)r->tokens, "loss", lethe_json_real(r->recon_loss), "fvu",
+                     lethe_json_real(r->fvu), "l0", lethe_json_real(r->l0), "dead",
+                     (json_int_t)r->dead, "latents", (json_int_t)r->m, "dead_share",
                      lethe_json_real(r->m ? (double)r->dead / (double)r->m : 0), "seconds",
-                     lethe_json_real(r->seconds));
+                     lethe_json_real(r->seconds), "second_looks", lethe_json_real(r->second_looks),
+                     "exact_per_token", lethe_json_real(r->exact_per_token), "full_tokens",
+                     (json_int_t)r->full);
+}
+
+void lethe_print_looks(const lethe_train_result *r) {
+    if (r->exact_per_token > 0)
+        printf("encoder: %.1f of %zu latents a token in float32, %.1f %% looked at twice, %llu "
+               "tokens in full\n",
+               r->exact_per_token, r->m, 100 * r->second_looks, (unsigned long long)r->full);
 }
 
 void lethe_print_training(const lethe_pipeline *p, const lethe_train_result *r,
@@ -112,6 +122,7 @@ void lethe_print_training(const lethe_pipeline *p, const lethe_train_result *r,
         lethe_strbuf_str(&table), table.len ? "\n" : "", (long long)p->config->layer,
         p->config->hook, r->fvu, r->l0, r->dead, (unsigned long long)r->steps, r->seconds,
         info->reused ? " (done before)" : "");
+    lethe_print_looks(r);
     if (r->skipped)
         printf("%llu steps were skipped, their loss was not finite\n",
                (unsigned long long)r->skipped);

@@ -21,6 +21,10 @@ lethe_status lethe_prepare_pipeline(lethe_invocation *in, lethe_pipeline *p, let
 /* Prints a JSON object (moved) on standard output. */
 lethe_status lethe_print_json(json_t *object, lethe_err *err);
 
+/* One line about what the encoder's sieve did; nothing for a training that was done before it had
+ * one. */
+void lethe_print_looks(const lethe_train_result *r);
+
 /* Figures of a finished training, as JSON and as text for people. */
 json_t *lethe_train_figures(const lethe_train_result *r);
 void lethe_print_training(const lethe_pipeline *p, const lethe_train_result *r,

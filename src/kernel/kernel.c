@@ -26,7 +26,7 @@ static void fill(void) {
         lethe_kernel_sets[i].overlay(&tables[n_tables]);
         n_tables++;
     }
-    /* An unknown name is reported by whoever asks lethe_kernels_force for it; front/main.c does. */
+    /* An unknown name is no error here: whoever reads the command line reports it. */
     const char *wanted = getenv("LETHE_CPU");
     const lethe_kernels *k = &tables[n_tables - 1];
     for (size_t i = 0; wanted && i < n_tables; i++)

@@ -113,6 +113,10 @@ uint64_t lethe_trainer_steps(const lethe_trainer *t) {
     return t->step;
 }
 
+const lethe_select_stats *lethe_trainer_looks(const lethe_trainer *t) {
+    return &t->looks;
+}
+
 size_t lethe_trainer_dead(const lethe_trainer *t) {
     size_t dead = 0;
     for (size_t j = 0; j < t->sae.m; j++) dead += lethe_latent_dead(t, j);

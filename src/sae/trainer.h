@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "base/run.h"
+#include "kernel/select.h"
 #include "sae/sae.h"
 
 typedef enum lethe_aux_kind {
@@ -79,6 +80,9 @@ void lethe_trainer_close(lethe_trainer **t);
 
 const lethe_sae *lethe_trainer_sae(const lethe_trainer *t); /* borrowed, changes with each step */
 uint64_t lethe_trainer_steps(const lethe_trainer *t);       /* steps taken, skipped ones included */
+
+/* What the sieve did in all steps since the trainer opened. */
+const lethe_select_stats *lethe_trainer_looks(const lethe_trainer *t);
 
 /* Latents that are dead now: idle for more than recipe.dead_after. */
 size_t lethe_trainer_dead(const lethe_trainer *t);

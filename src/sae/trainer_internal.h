@@ -6,7 +6,6 @@
 #define LETHE_SAE_TRAINER_INTERNAL_H
 
 #include "base/strbuf.h"
-#include "kernel/select.h"
 #include "sae/params.h"
 #include "sae/trainer.h"
 

@@ -37,6 +37,9 @@ const lethe_setting lethe_settings[] = {
      "tokens of a window; 0: 512, or what the model was trained with if that is less"},
     {"gpu-layers", "ngl", LETHE_KIND_INT, AT(gpu_layers), MODEL, ONCE, "0", "N",
      "layers of the model to put on a device; -1: all"},
+    {"cpu", NULL, LETHE_KIND_STR, AT(cpu), ALL, ONCE, "auto", "NAME",
+     "instruction set of Lethe's own loops: ref, avx2, avx512, avx512vnni, neon, neondot; the same "
+     "bytes with each (environment: LETHE_CPU)"},
     {"threads", "t", LETHE_KIND_INT, AT(threads), ALL, ONCE, "0", "N", "threads; 0: all cores"},
     {"seed", NULL, LETHE_KIND_INT, AT(seed), ALL, KEEP, "0", "N",
      "seed of everything random; the same seed gives the same bytes"},

@@ -45,7 +45,7 @@ enum {
 
 typedef struct lethe_config {
     /* model */
-    char *model, *hook;
+    char *model, *hook, *cpu;
     int64_t layer, ctx_len, gpu_layers, threads, seed;
     /* run */
     char *out, *config, *sae, *features;

@@ -232,11 +232,13 @@ static lethe_status rows_open(lethe_pipeline *p, rows *r, const json_t *identity
 /* ---- the stage ------------------------------------------------------------------------------ */
 
 static json_t *figures_of(const lethe_train_result *r) {
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:f}", "steps", (json_int_t)r->steps,
-                     "skipped", (json_int_t)r->skipped, "tokens", (json_int_t)r->tokens, "loss",
-                     lethe_json_real(r->recon_loss), "fvu", lethe_json_real(r->fvu), "l0",
-                     lethe_json_real(r->l0), "dead", (json_int_t)r->dead, "latents",
-                     (json_int_t)r->m, "seconds", r->seconds);
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:I}", "steps",
+                     (json_int_t)r->steps, "skipped", (json_int_t)r->skipped, "tokens",
+                     (json_int_t)r->tokens, "loss", lethe_json_real(r->recon_loss), "fvu",
+                     lethe_json_real(r->fvu), "l0", lethe_json_real(r->l0), "dead",
+                     (json_int_t)r->dead, "latents", (json_int_t)r->m, "seconds", r->seconds,
+                     "second_looks", r->second_looks, "exact_per_token", r->exact_per_token,
+                     "full_tokens", (json_int_t)r->full);
 }
 
 static void figures_back(const json_t *f, lethe_train_result *r) {
@@ -249,7 +251,10 @@ static void figures_back(const json_t *f, lethe_train_result *r) {
                               .l0 = REAL("l0"),
                               .dead = (size_t)REAL("dead"),
                               .m = (size_t)REAL("latents"),
-                              .seconds = REAL("seconds")};
+                              .seconds = REAL("seconds"),
+                              .second_looks = REAL("second_looks"),
+                              .exact_per_token = REAL("exact_per_token"),
+                              .full = (uint64_t)REAL("full_tokens")};
 #undef REAL
 }
 

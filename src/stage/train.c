@@ -292,6 +292,12 @@ lethe_status lethe_train_run(lethe_source *source, const lethe_train_opts *opts,
         result->tokens = r.tokens;
         result->dead = lethe_trainer_dead(r.trainer);
         result->m = lethe_trainer_sae(r.trainer)->m;
+        const lethe_select_stats *looks = lethe_trainer_looks(r.trainer);
+        if (looks->tokens) {
+            result->second_looks = (double)looks->second / (double)looks->pairs;
+            result->exact_per_token = (double)looks->exact / (double)looks->tokens;
+            result->full = looks->full;
+        }
         snprintf(meta->recipe, sizeof meta->recipe, "%s", opts->recipe.name);
         meta->seed = opts->seed;
         meta->steps = result->steps;

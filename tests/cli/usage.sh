@@ -6,7 +6,11 @@ run "$LETHE"
 check "no command: status 2" [ "$status" -eq 2 ]
 check "no command: shows the commands" grep -q "lethe forget" err
 ok "$LETHE" --version
-check "version names both" grep -qE '^lethe [0-9.]+, libllama ' out
+check "version names all" grep -qE '^lethe [0-9.]+, libllama .*, instruction set [a-z0-9]+$' out
+ok env LETHE_CPU=ref "$LETHE" --version
+check "LETHE_CPU is obeyed" grep -q 'instruction set ref$' out
+expect 2 "instruction set \"mmx\" is not there" "$LETHE" eval --cpu mmx
+expect 2 "have: ref" env LETHE_CPU=mmx "$LETHE" eval
 ok "$LETHE" --help
 check "help lists every command" grep -q "lethe encode" out
 check "help goes to standard output" [ ! -s err ]
