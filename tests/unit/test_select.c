@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Product and selection against a naive reference. Inputs are small integers, so every product is
- * exact in float32 and ties are everywhere: indices must agree one by one.
+ * Product and selection against naive references. Small integers first: every product is exact in
+ * float32 and ties are everywhere, so indices must agree one by one. Then real numbers, where the
+ * k largest of all float32 dot products must come out, whatever the sieve did on the way.
  */
 #include "support/support.h"
 
@@ -12,6 +13,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/run.h"
+#include "kernel/kernel.h"
 #include "kernel/select.h"
 #include "kernel/topk.h"
 
@@ -223,6 +225,120 @@ static void test_threads(void **state) {
     problem_free(&p);
 }
 
+/* ---- real numbers: the k largest of what the plain C `dot` says, bit by bit ---------------------
+ */
+
+/* rows [n_rows]: the latents to select from. */
+static void check_exact(const problem *p, const int32_t *rows, size_t n_rows) {
+    scored *all = take(n_rows, sizeof *all);
+    for (size_t t = 0; t < p->n; t++) {
+        for (size_t i = 0; i < n_rows; i++) {
+            size_t j = rows ? (size_t)rows[i] : i;
+            float a = lethe_kernels_ref.dot(p->x + t * p->d, p->w + j * p->d, p->d) + p->bias[j];
+            all[i] = (scored){(double)a, j};
+        }
+        qsort(all, n_rows, sizeof *all, by_rank);
+        for (size_t i = 0; i < p->k; i++) {
+            assert_int_equal(p->index[t * p->k + i], all[i].index);
+            assert_true((double)p->value[t * p->k + i] == all[i].value);
+        }
+    }
+    lethe_free(all);
+}
+
+typedef enum { PLAIN, OUTLYING, NEAR_TIES, UNEVEN, KINDS } kind;
+
+static problem real_problem(size_t n, size_t d, size_t m, size_t k, kind what, uint64_t seed) {
+    problem p = problem_make(n, d, m, k);
+    lethe_rng r = lethe_rng_make(seed, 17);
+    for (size_t i = 0; i < n * d; i++) p.x[i] = (float)lethe_rng_normal(&r);
+    for (size_t i = 0; i < m * d; i++) p.w[i] = (float)lethe_rng_normal(&r);
+    for (size_t j = 0; j < m; j++) p.bias[j] = 0.1f * (float)lethe_rng_normal(&r);
+    /* Dimensions of massive size, as a residual stream has them. */
+    for (size_t t = 0; what == OUTLYING && t < n; t++) {
+        p.x[t * d + 3] *= 40;
+        p.x[t * d + d / 2] = 200 + p.x[t * d + d / 2];
+    }
+    /* Rows that differ by the last bit of one weight, and equal ones. */
+    for (size_t j = 8; what == NEAR_TIES && j < m; j++) {
+        memcpy(p.w + j * d, p.w + j % 8 * d, d * sizeof *p.w);
+        p.bias[j] = p.bias[j % 8];
+        if (j % 3) p.w[j * d + j % d] = nextafterf(p.w[j * d + j % d], 9);
+    }
+    /* Rows and tokens of very different length. */
+    for (size_t j = 0; what == UNEVEN && j < m; j++)
+        for (size_t i = 0; i < d; i++) p.w[j * d + i] *= powf(10, (float)(j % 13) - 6);
+    for (size_t t = 0; what == UNEVEN && t < n; t++)
+        for (size_t i = 0; i < d; i++) p.x[t * d + i] *= powf(10, (float)(t % 11) - 5);
+    return p;
+}
+
+static void test_exact(void **state) {
+    (void)state;
+    static const size_t shapes[][4] = {
+        {1, 192, 700, 8}, {70, 65, 1001, 9}, {600, 100, 900, 16}, {1100, 33, 777, 5}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (kind what = PLAIN; what < KINDS; what++) {
+            problem p =
+                real_problem(shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], what, i);
+            lethe_select_stats s = select_now(&p);
+            check_exact(&p, NULL, p.m);
+            /* The sieve must have done its work, or this tests the fallback alone. */
+            if (what == PLAIN && p.n == 600) {
+                assert_int_equal(s.full, 0);
+                assert_true(s.second < s.pairs / 4);
+                assert_true(s.exact < s.tokens * (p.k + 4));
+            }
+            problem_free(&p);
+        }
+}
+
+static void test_subset(void **state) {
+    (void)state;
+    problem p = real_problem(600, 100, 900, 16, OUTLYING, 3);
+    int32_t rows[300];
+    for (int32_t i = 0; i < 300; i++) rows[i] = 3 * i + i % 2;
+    lethe_sieve sieve = sieve_of(&p);
+    const lethe_latents from = {.w = p.w, .sieve = &sieve, .rows = rows, .n_rows = 300};
+    const lethe_selection sel = {.bias = p.bias, .k = p.k, .index = p.index, .value = p.value};
+    assert_ok(lethe_select(p.x, p.n, &from, &sel, 1, NULL, &err), &err);
+    check_exact(&p, rows, 300);
+    lethe_sieve_free(&sieve);
+    problem_free(&p);
+}
+
+/* Where the sieve cannot tell, tokens are computed in full, and counted. */
+static void test_in_full(void **state) {
+    (void)state;
+    problem p = problem_make(70, 64, 3000, 8); /* all numbers are equal */
+    lethe_select_stats s = select_now(&p);
+    assert_int_equal(s.full, p.n);
+    check_all(&p);
+    p.x[0] = NAN;
+    for (size_t j = 0; j < p.m; j++) p.bias[j] = (float)(j * 7919 % p.m);
+    s = select_now(&p);
+    assert_int_equal(s.full, 1);
+    check_all(&p);
+    problem_free(&p);
+}
+
+/* A pilot that knows nothing of the other tokens: their guesses are too high, and they come again.
+ */
+static void test_again(void **state) {
+    (void)state;
+    problem p = real_problem(1024, 64, 2000, 8, PLAIN, 5);
+    for (size_t t = 0; t < p.n; t += 16) /* the pilot, each close to a latent */
+        for (size_t i = 0; i < p.d; i++) p.x[t * p.d + i] = p.w[t * p.d + i];
+    for (size_t j = 0; j < p.m; j++) /* eight copies of it */
+        memcpy(p.w + j * p.d, p.w + j / 8 * 8 * p.d, p.d * sizeof *p.w);
+    for (size_t t = 0; t < p.n; t += 16)
+        memcpy(p.x + t * p.d, p.w + t % p.m * p.d, p.d * sizeof *p.x);
+    lethe_select_stats s = select_now(&p);
+    assert_true(s.again > p.n / 2);
+    check_exact(&p, NULL, p.m);
+    problem_free(&p);
+}
+
 static void test_no_memory(void **state) {
     (void)state;
     problem p = problem_make(20, 5, 300, 4);
@@ -250,6 +366,8 @@ int main(void) {
         cmocka_unit_test(test_shapes),     cmocka_unit_test(test_ties),
         cmocka_unit_test(test_not_finite), cmocka_unit_test(test_two_selections),
         cmocka_unit_test(test_threads),    cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_exact),      cmocka_unit_test(test_subset),
+        cmocka_unit_test(test_in_full),    cmocka_unit_test(test_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
