@@ -1,5 +1,5 @@
 # lethe_blas: the dense float32 product. oneDNN where it is installed, else any CBLAS (OpenBLAS,
-# BLIS, ...): measured 2 to 3 times as fast on the tiles that src/kernel/select.c asks for.
+# BLIS, ...). Only measurements use it: the dense side of `lethe bench` (src/kernel/gemm.h).
 set(LETHE_GEMM auto CACHE STRING "Dense products: auto, dnnl or cblas")
 set_property(CACHE LETHE_GEMM PROPERTY STRINGS auto dnnl cblas)
 add_library(lethe_blas INTERFACE)
