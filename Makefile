@@ -59,8 +59,8 @@ test-asan: $(BUILD_ASAN)/.configured
 test-slow: all ## the slow checks: interrupted training, tap cost, three seeds
 	@cd $(BUILD) && ctest --output-on-failure -L slow
 
-bench: all ## measurements (see docs/)
-	@tools/bench.sh $(BUILD)
+bench: all ## measurements of speed, in a few minutes (see bench/README.md)
+	@bench/bench.sh $(BUILD)
 
 model: ## make the embedded model again from its recipe (needs python3-torch)
 	@/usr/bin/python3 tools/model/make_model.py

@@ -134,6 +134,7 @@ void lethe_options_help(const lethe_cmd *cmd, FILE *to) {
         {LETHE_FOR_FEATURES, "Features"},
         {LETHE_FOR_EVAL, "Intervention and evaluation"},
         {LETHE_FOR_SAE | LETHE_FOR_ENCODE | LETHE_FOR_RUN, "Files"},
+        {LETHE_FOR_BENCH, "Measurement"},
         {LETHE_FOR_ALL, "General"},
     };
     fprintf(to, "%s\n\n%s\n\nExamples:\n%s\n", cmd->usage, cmd->about, cmd->examples);

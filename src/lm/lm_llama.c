@@ -55,6 +55,7 @@ static void read_info(lethe_lm *lm) {
     llama_model_meta_val_str(lm->model, "general.architecture", i->arch, sizeof i->arch);
     i->n_layer = llama_model_n_layer(lm->model);
     i->d_model = (size_t)llama_model_n_embd(lm->model);
+    if (!i->d_model) i->d_model = (size_t)arch_number(lm, "embedding_length"); /* no weights */
     i->n_vocab = (size_t)llama_vocab_n_tokens(lm->vocab);
     i->ctx_train = (size_t)arch_number(lm, "context_length"); /* also without the weights */
     i->n_params = llama_model_n_params(lm->model);

@@ -21,21 +21,22 @@
 #define ENCODE LETHE_FOR_ENCODE
 #define RUN LETHE_FOR_RUN
 #define SAE LETHE_FOR_SAE
+#define BENCH LETHE_FOR_BENCH
 #define KEEP true
 #define ONCE false
 #define AT(field) offsetof(lethe_config, field)
 
 const lethe_setting lethe_settings[] = {
     /* Model */
-    {"model", "m", LETHE_KIND_PATH, AT(model), MODEL, KEEP, NULL, "FILE",
+    {"model", "m", LETHE_KIND_PATH, AT(model), MODEL | BENCH, KEEP, NULL, "FILE",
      "GGUF file of the language model; in a run not given: the embedded demonstration model"},
-    {"layer", "L", LETHE_KIND_INT, AT(layer), MODEL, KEEP, "-1", "N",
+    {"layer", "L", LETHE_KIND_INT, AT(layer), MODEL | BENCH, KEEP, "-1", "N",
      "layer whose residual stream is used, from 0; -1: the middle one"},
     {"hook", NULL, LETHE_KIND_STR, AT(hook), MODEL, KEEP, "post", "pre|post",
      "take the stream before or after the layer"},
-    {"ctx-len", NULL, LETHE_KIND_INT, AT(ctx_len), MODEL, KEEP, "0", "N",
+    {"ctx-len", NULL, LETHE_KIND_INT, AT(ctx_len), MODEL | BENCH, KEEP, "0", "N",
      "tokens of a window; 0: 512, or what the model was trained with if that is less"},
-    {"gpu-layers", "ngl", LETHE_KIND_INT, AT(gpu_layers), MODEL, ONCE, "0", "N",
+    {"gpu-layers", "ngl", LETHE_KIND_INT, AT(gpu_layers), MODEL | BENCH, ONCE, "0", "N",
      "layers of the model to put on a device; -1: all"},
     {"cpu", NULL, LETHE_KIND_STR, AT(cpu), ALL, ONCE, "auto", "NAME",
      "instruction set of Lethe's own loops: ref, avx2, avx512, avx512vnni, neon, neondot; the same "
@@ -68,17 +69,17 @@ const lethe_setting lethe_settings[] = {
      "keep positions whose norm is more than 10 times the median"},
 
     /* Training */
-    {"recipe", NULL, LETHE_KIND_STR, AT(recipe), TRAIN, KEEP, "default", "NAME",
+    {"recipe", NULL, LETHE_KIND_STR, AT(recipe), TRAIN | BENCH, KEEP, "default", "NAME",
      "default, or reference (the original experiment, exactly)"},
-    {"expansion", "expansion-factor", LETHE_KIND_NUM, AT(expansion), TRAIN, KEEP, "16", "X",
+    {"expansion", "expansion-factor", LETHE_KIND_NUM, AT(expansion), TRAIN | BENCH, KEEP, "16", "X",
      "latents per dimension of the stream"},
-    {"latents", NULL, LETHE_KIND_INT, AT(latents), TRAIN, KEEP, "0", "M",
+    {"latents", NULL, LETHE_KIND_INT, AT(latents), TRAIN | BENCH, KEEP, "0", "M",
      "number of latents, instead of --expansion"},
-    {"k", NULL, LETHE_KIND_INT, AT(k), TRAIN | SAE, KEEP, "0", "K",
+    {"k", NULL, LETHE_KIND_INT, AT(k), TRAIN | SAE | BENCH, KEEP, "0", "K",
      "active latents a token; 0: 32, or what the SAE file says"},
     {"epochs", NULL, LETHE_KIND_INT, AT(epochs), TRAIN, KEEP, "3", "N",
      "passes over the activations"},
-    {"batch-size", NULL, LETHE_KIND_INT, AT(batch_size), TRAIN, KEEP, "1024", "N", "tokens a step"},
+    {"batch-size", NULL, LETHE_KIND_INT, AT(batch_size), TRAIN | BENCH, KEEP, "1024", "N", "tokens a step"},
     {"lr", NULL, LETHE_KIND_NUM, AT(lr), TRAIN, KEEP, "0", "X", "learning rate; 0: the recipe's"},
     {"warmup", NULL, LETHE_KIND_NUM, AT(warmup), TRAIN, KEEP, "-1", "N",
      "steps of linear warm-up; -1: the recipe's"},
@@ -117,7 +118,7 @@ const lethe_setting lethe_settings[] = {
      "go on from the last checkpoint"},
 
     /* Features */
-    {"num-features", "n", LETHE_KIND_INT, AT(num_features), FEATURES, KEEP, "100", "N",
+    {"num-features", "n", LETHE_KIND_INT, AT(num_features), FEATURES | BENCH, KEEP, "100", "N",
      "features to choose, at most"},
     {"sort-by", NULL, LETHE_KIND_STR, AT(sort_by), FEATURES, KEEP, "score", "KEY",
      "score, ratio, diff or act-ratio; or random, the control"},
@@ -148,7 +149,7 @@ const lethe_setting lethe_settings[] = {
      "in the ratio, scale the retain counts to as many tokens as the forget text has"},
 
     /* Intervention and evaluation */
-    {"scale", "ablation-scale", LETHE_KIND_NUM, AT(scale), EVAL, KEEP, "-3", "X",
+    {"scale", "ablation-scale", LETHE_KIND_NUM, AT(scale), EVAL | BENCH, KEEP, "-3", "X",
      "factor on a chosen feature's activation: 0 erases, negative pushes back"},
     {"special-too", NULL, LETHE_KIND_FLAG, AT(special_too), EVAL, KEEP, NULL, NULL,
      "intervene at BOS and other special positions as well"},
@@ -160,7 +161,7 @@ const lethe_setting lethe_settings[] = {
      "held-out ordinary text for perplexity and KL divergence"},
     {"eval-tokens", NULL, LETHE_KIND_INT, AT(eval_tokens), EVAL, KEEP, "20000", "N",
      "limit on the tokens of --perplexity; 0: all"},
-    {"max-new-tokens", NULL, LETHE_KIND_INT, AT(max_new_tokens), EVAL, KEEP, "48", "N",
+    {"max-new-tokens", NULL, LETHE_KIND_INT, AT(max_new_tokens), EVAL | BENCH, KEEP, "48", "N",
      "tokens of a completion"},
     {"temperature", NULL, LETHE_KIND_NUM, AT(temperature), EVAL, KEEP, "0", "X",
      "sampling temperature; 0: greedy"},
@@ -178,11 +179,25 @@ const lethe_setting lethe_settings[] = {
     {"dense", NULL, LETHE_KIND_FLAG, AT(dense), ENCODE, ONCE, NULL, NULL,
      "write z [N, m] instead of indices and values [N, k]"},
 
+    /* Bench */
+    {"what", NULL, LETHE_KIND_STR, AT(what), BENCH, ONCE, "all", "PART",
+     "what to measure: all, or some of train, encode, gate, harvest, decode with commas between"},
+    {"d", NULL, LETHE_KIND_INT, AT(d), BENCH, ONCE, "0", "N",
+     "width of the random rows for train, encode and gate; 0: the model's with --model, else 768"},
+    {"steps", NULL, LETHE_KIND_INT, AT(steps), BENCH, ONCE, "7", "N",
+     "rounds that count, after one that does not; each runs all sides"},
+    {"dead", NULL, LETHE_KIND_NUM, AT(dead), BENCH, ONCE, "0", "X",
+     "share of the latents that is held dead before every training step"},
+    {"no-reference", NULL, LETHE_KIND_FLAG, AT(no_reference), BENCH, ONCE, NULL, NULL,
+     "train: without the dense reference, which is slow at large widths"},
+    {"scaling", NULL, LETHE_KIND_FLAG, AT(scaling), BENCH, ONCE, NULL, NULL,
+     "train: the step on a single thread as well"},
+
     /* Files and output */
-    {"sae", NULL, LETHE_KIND_PATH, AT(sae), SAE, ONCE, NULL, "FILE",
+    {"sae", NULL, LETHE_KIND_PATH, AT(sae), SAE | BENCH, ONCE, NULL, "FILE",
      "the SAE; in a run not given: its sae.safetensors"},
-    {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL, ONCE, NULL, "FILE",
-     "chosen features; not given: the run's features.json"},
+    {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL | BENCH, ONCE, NULL, "FILE",
+     "chosen features; in a run not given: its features.json"},
     {"out", "o", LETHE_KIND_STR, AT(out), RUN | HARVEST | ENCODE, ONCE, NULL, "PATH",
      "where results go; of a run: its directory, runs/demo or runs/MODEL if not given"},
     {"config", "c", LETHE_KIND_STR, AT(config), RUN, ONCE, NULL, "FILE",

@@ -40,7 +40,8 @@ enum {
     LETHE_FOR_EVAL = 1 << 6,
     LETHE_FOR_ENCODE = 1 << 7,
     LETHE_FOR_RUN = 1 << 8, /* commands that work in a run directory */
-    LETHE_FOR_SAE = 1 << 9  /* commands that apply a finished SAE */
+    LETHE_FOR_SAE = 1 << 9, /* commands that apply a finished SAE */
+    LETHE_FOR_BENCH = 1 << 10
 };
 
 typedef struct lethe_config {
@@ -74,6 +75,11 @@ typedef struct lethe_config {
     bool special_too;
     /* encode */
     bool dense;
+    /* bench */
+    char *what;
+    int64_t d, steps;
+    double dead;
+    bool no_reference, scaling;
 } lethe_config;
 
 typedef struct lethe_setting {

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Harvest and decode on a model, of random tokens: what they say does not matter to their cost.
+ */
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "format/jsonio.h"
+#include "stage/ablate.h"
+#include "stage/bench_parts.h"
+#include "stage/features.h"
+#include "stage/harvest.h"
+#include "stage/pipeline.h"
+
+#define PROMPT 16 /* tokens before the decoded ones */
+#define TRIES 64  /* prompts until enough tokens were decoded */
+
+typedef struct job {
+    const lethe_bench_opts *o;
+    lethe_lm *lm;
+    int layer;
+    /* harvest */
+    uint64_t window; /* number of the next one */
+    int32_t *token;  /* [ctx_len] */
+    lethe_harvester *harvester;
+    size_t rows; /* handed out by the last run */
+    /* decode */
+    lethe_sae sae;
+    bool random_sae, random_features;
+    int32_t *feature; /* [n_features] */
+    size_t n_features;
+    lethe_ablation *ablation;
+} job;
+
+static void random_tokens(const job *j, uint64_t stream, int32_t *token, size_t n) {
+    lethe_rng r = lethe_rng_make(j->o->seed, stream);
+    size_t vocabulary = lethe_lm_get_info(j->lm)->n_vocab;
+    for (size_t i = 0; i < n; i++) {
+        int32_t t = (int32_t)lethe_rng_below(&r, vocabulary);
+        for (int again = 0; again < 100 && lethe_lm_is_special(j->lm, t); again++)
+            t = (int32_t)lethe_rng_below(&r, vocabulary);
+        token[i] = t;
+    }
+}
+
+/* ---- harvest -------------------------------------------------------------------------------- */
+
+static lethe_status next_window(void *user, int32_t *token, size_t cap, size_t *n, lethe_role *role,
+                                lethe_err *err) {
+    (void)err;
+    job *j = user;
+    *n = j->o->ctx_len < cap ? j->o->ctx_len : cap;
+    *role = LETHE_RETAIN;
+    random_tokens(j, j->window++, token, *n);
+    return LETHE_OK;
+}
+
+static lethe_status restart(void *user, uint64_t skip, lethe_err *err) {
+    (void)err;
+    ((job *)user)->window = skip;
+    return LETHE_OK;
+}
+
+static lethe_status harvest(void *user, double *seconds, lethe_err *err) {
+    job *j = user;
+    lethe_harvest_rows rows;
+    double start = lethe_seconds();
+    LETHE_TRY(lethe_harvester_next(j->harvester, 1, &rows, err));
+    *seconds = lethe_seconds() - start;
+    j->rows = rows.n;
+    return LETHE_OK;
+}
+
+static lethe_status ignore_logits(void *user, size_t seq, size_t pos, const float *logits,
+                                  lethe_err *err) {
+    (void)user, (void)seq, (void)pos, (void)logits, (void)err;
+    return LETHE_OK;
+}
+
+/* As for generation: the logits of the last token alone. */
+static lethe_status prefill(void *user, double *seconds, lethe_err *err) {
+    job *j = user;
+    lethe_seq seq = {j->token, j->o->ctx_len};
+    size_t first = seq.n - 1;
+    lethe_lm_clear_hooks(j->lm);
+    double start = lethe_seconds();
+    LETHE_TRY(lethe_lm_forward(j->lm, &seq, 1, &first, ignore_logits, NULL, err));
+    *seconds = lethe_seconds() - start;
+    return LETHE_OK;
+}
+
+static lethe_status bench_harvest(job *j, const lethe_env *env, lethe_bench_result *r,
+                                  lethe_err *err) {
+    lethe_bench_race *race = lethe_bench_begin(r, "harvest", (double)j->o->ctx_len, err);
+    if (!race) return LETHE_NOMEM;
+    lethe_bench_add(race, "harvest", "prefill and record", false);
+    lethe_bench_add(race, "prefill", "whole plain prefill", true);
+    int layers = lethe_lm_get_info(j->lm)->n_layer;
+    race->share = (j->layer + 1) / (double)layers;
+    lethe_harvest_opts ho = lethe_harvest_defaults();
+    ho.layer = j->layer;
+    LETHE_TRY(lethe_alloc(&j->token, j->o->ctx_len, sizeof *j->token, "tokens of a prefill", err));
+    random_tokens(j, 0, j->token, j->o->ctx_len);
+    lethe_window_source source = {next_window, restart, j};
+    LETHE_TRY(lethe_harvester_open(&j->harvester, j->lm, source, &ho, err));
+    lethe_bench_plan plan = {.fn = {harvest, prefill}, .user = j};
+    LETHE_TRY(lethe_bench_alternate(race, &plan, j->o->rounds, env, err));
+    bool ok = true;
+    lethe_json_put(race->figures, "share", lethe_json_real(race->share), &ok);
+    lethe_json_put(race->figures, "rows", json_integer((json_int_t)j->rows), &ok);
+    lethe_strbuf_addf(&race->note,
+                      "%zu tokens up to layer %d of %d, %zu rows kept; the ratio counts %.4g of "
+                      "the whole prefill",
+                      j->o->ctx_len, j->layer, layers, j->rows, race->share);
+    return LETHE_OK;
+}
+
+/* ---- decode --------------------------------------------------------------------------------- */
+
+typedef struct watch {
+    size_t n;
+    double first, last;
+} watch;
+
+static bool on_token(void *user, size_t seq, int32_t token, const char *piece) {
+    (void)seq, (void)token, (void)piece;
+    watch *w = user;
+    w->last = lethe_seconds();
+    if (w->n++ == 0) w->first = w->last;
+    return true;
+}
+
+/* Seconds a token, from the first new token of a text to its last. A text may end early; then
+ * another prompt goes on, until there are enough tokens. */
+static lethe_status decode(job *j, double *seconds, lethe_err *err) {
+    size_t want = j->o->new_tokens, made = 0;
+    double time = 0;
+    for (uint64_t t = 0; t < TRIES && made < want; t++) {
+        int32_t token[PROMPT];
+        random_tokens(j, (UINT64_C(1) << 40) + t, token, PROMPT);
+        lethe_seq prompt = {token, PROMPT};
+        lethe_sampling s = lethe_sampling_defaults();
+        s.max_tokens = want - made + 1;
+        watch w = {0};
+        LETHE_TRY(lethe_lm_generate(j->lm, &prompt, 1, &s, NULL, on_token, &w, err));
+        if (w.n < 2) continue;
+        made += w.n - 1;
+        time += w.last - w.first;
+    }
+    if (!made)
+        return lethe_fail(err, LETHE_FAIL,
+                          "the model ends every text at once, so decoding cannot be timed (try "
+                          "another --seed)");
+    *seconds = time / (double)made;
+    return LETHE_OK;
+}
+
+static lethe_status decode_plain(void *user, double *seconds, lethe_err *err) {
+    job *j = user;
+    lethe_lm_clear_hooks(j->lm);
+    return decode(j, seconds, err);
+}
+
+static lethe_status decode_exact(void *user, double *seconds, lethe_err *err) {
+    job *j = user;
+    lethe_lm_clear_hooks(j->lm);
+    /* At special positions as well, so that no token is free of charge. */
+    LETHE_TRY(lethe_ablation_attach(j->ablation, j->lm, j->layer, LETHE_HOOK_POST, true, err));
+    lethe_status st = decode(j, seconds, err);
+    lethe_lm_clear_hooks(j->lm);
+    return st;
+}
+
+/* SAE and features from files, or random ones of the model's width. */
+static lethe_status load_sae(job *j, lethe_err *err) {
+    const lethe_bench_opts *o = j->o;
+    size_t d = lethe_lm_get_info(j->lm)->d_model;
+    if (!o->sae) {
+        j->random_sae = true;
+        LETHE_TRY(lethe_sae_alloc(&j->sae, d, (size_t)((double)d * o->expansion), o->k, err));
+        lethe_sae_init(&j->sae, o->seed);
+        return LETHE_OK;
+    }
+    lethe_sae_meta meta;
+    LETHE_TRY(lethe_sae_load(&j->sae, &meta, o->sae, 0, err));
+    if (o->layer < 0 && meta.layer >= 0) j->layer = meta.layer;
+    return lethe_lm_check_layer(j->lm, j->layer, err);
+}
+
+static lethe_status load_features(job *j, lethe_err *err) {
+    const lethe_bench_opts *o = j->o;
+    if (!o->features) {
+        j->random_features = true;
+        j->n_features = o->n_features < j->sae.m ? o->n_features : j->sae.m;
+        return lethe_bench_features(&j->feature, j->n_features, j->sae.m, o->seed, err);
+    }
+    lethe_feature_set set;
+    LETHE_TRY(lethe_feature_set_load(&set, o->features, err));
+    j->n_features = set.n;
+    lethe_status st = lethe_feature_set_indices(&set, &j->feature, err);
+    if (!st && set.m != j->sae.m)
+        st = lethe_fail(err, LETHE_MISMATCH, "%s: features of an SAE with %zu latents, %s has %zu",
+                        o->features, set.m, o->sae, j->sae.m);
+    lethe_feature_set_free(&set);
+    return st;
+}
+
+static lethe_status bench_decode(job *j, const lethe_env *env, lethe_bench_result *r,
+                                 lethe_err *err) {
+    lethe_bench_race *race = lethe_bench_begin(r, "decode", 1, err);
+    if (!race) return LETHE_NOMEM;
+    if (j->o->new_tokens + PROMPT > lethe_lm_ctx_len(j->lm))
+        return lethe_fail(err, LETHE_USAGE,
+                          "--max-new-tokens: got %zu, want at most %zu (%d tokens of a prompt and "
+                          "the new ones fit into --ctx-len %zu)",
+                          j->o->new_tokens,
+                          lethe_lm_ctx_len(j->lm) > PROMPT ? lethe_lm_ctx_len(j->lm) - PROMPT : 0,
+                          PROMPT, lethe_lm_ctx_len(j->lm));
+    lethe_bench_add(race, "plain", "no intervention", true);
+    lethe_bench_add(race, "exact", "exact gate", false);
+    LETHE_TRY(load_features(j, err));
+    LETHE_TRY(
+        lethe_ablation_open(&j->ablation, &j->sae, j->feature, j->n_features, j->o->scale, err));
+    lethe_bench_plan plan = {.fn = {decode_plain, decode_exact}, .user = j};
+    LETHE_TRY(lethe_bench_alternate(race, &plan, j->o->rounds, env, err));
+    const lethe_hook_stats *s = lethe_ablation_stats(j->ablation);
+    double fired = s->rows ? (double)s->rows_fired / (double)s->rows : 0;
+    bool ok = true;
+    lethe_json_put(race->figures, "sae", json_string(j->random_sae ? "random" : j->o->sae), &ok);
+    lethe_json_put(race->figures, "latents", json_integer((json_int_t)j->sae.m), &ok);
+    lethe_json_put(race->figures, "features", json_integer((json_int_t)j->n_features), &ok);
+    lethe_json_put(race->figures, "random_features", json_boolean(j->random_features), &ok);
+    lethe_json_put(race->figures, "fired_share", lethe_json_real(fired), &ok);
+    lethe_strbuf_addf(&race->note,
+                      "%s SAE of %zu latents, k %zu, %zu %s features after layer %d, which fired "
+                      "at %.3g %% of rows",
+                      j->random_sae ? "random" : "given", j->sae.m, j->sae.k, j->n_features,
+                      j->random_features ? "random" : "chosen", j->layer, 100 * fired);
+    return LETHE_OK;
+}
+
+lethe_status lethe_bench_lm(const lethe_bench_opts *o, const lethe_env *env, lethe_bench_result *r,
+                            lethe_err *err) {
+    job j = {.o = o, .layer = o->layer};
+    lethe_lm_opts lo = lethe_lm_defaults();
+    lo.gpu_layers = o->gpu_layers;
+    lo.ctx_len = o->ctx_len;
+    lo.hash = false;
+    LETHE_TRY(lethe_lm_open(&j.lm, o->model, &lo, env, err));
+    if (j.layer < 0) j.layer = lethe_pipeline_middle_layer(lethe_lm_get_info(j.lm)->n_layer);
+    lethe_status st = lethe_lm_check_layer(j.lm, j.layer, err);
+    if (!st && o->what & LETHE_BENCH_DECODE) st = load_sae(&j, err);
+    r->has_model = true;
+    r->model = *lethe_lm_get_info(j.lm);
+    r->layer = j.layer;
+    if (!st && o->what & LETHE_BENCH_HARVEST) st = bench_harvest(&j, env, r, err);
+    if (!st && o->what & LETHE_BENCH_DECODE) st = bench_decode(&j, env, r, err);
+    lethe_lm_clear_hooks(j.lm);
+    lethe_harvester_close(&j.harvester);
+    lethe_ablation_close(&j.ablation);
+    lethe_sae_free(&j.sae);
+    lethe_lm_close(&j.lm);
+    lethe_free(j.token);
+    lethe_free(j.feature);
+    return st;
+}
