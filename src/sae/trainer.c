@@ -113,6 +113,10 @@ uint64_t lethe_trainer_steps(const lethe_trainer *t) {
     return t->step;
 }
 
+lethe_encoder lethe_trainer_encoder(const lethe_trainer *t) {
+    return (lethe_encoder){.sae = &t->sae, .sieve = t->sieve};
+}
+
 const lethe_select_stats *lethe_trainer_looks(const lethe_trainer *t) {
     return &t->looks;
 }

@@ -13,8 +13,7 @@
 #include <stdbool.h>
 
 #include "base/run.h"
-#include "kernel/select.h"
-#include "sae/sae.h"
+#include "sae/encoder.h"
 
 typedef enum lethe_aux_kind {
     LETHE_AUX_NONE,
@@ -80,6 +79,9 @@ void lethe_trainer_close(lethe_trainer **t);
 
 const lethe_sae *lethe_trainer_sae(const lethe_trainer *t); /* borrowed, changes with each step */
 uint64_t lethe_trainer_steps(const lethe_trainer *t);       /* steps taken, skipped ones included */
+
+/* The SAE as it is now, ready to encode: a view of the trainer's own, not to be closed. */
+lethe_encoder lethe_trainer_encoder(const lethe_trainer *t);
 
 /* What the sieve did in all steps since the trainer opened. */
 const lethe_select_stats *lethe_trainer_looks(const lethe_trainer *t);

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "sae/encoder.h"
 
 #define BIAS_ROWS 8192u   /* sample for b_dec's first value */
 #define CHECK_ROWS 16384u /* sample for the finished SAE's figures */
@@ -223,11 +222,10 @@ static lethe_status check(run *r, lethe_train_result *res, lethe_err *err) {
     const lethe_sae *sae = lethe_trainer_sae(r->trainer);
     size_t d = sae->d, batch = r->opts->batch, seen = 0, n;
     lethe_codes codes = {0};
-    lethe_encoder encoder = {0};
+    const lethe_encoder encoder = lethe_trainer_encoder(r->trainer);
     float *hat = NULL;
     double *sum = NULL, *squares = NULL, error = 0, fired = 0;
     lethe_status st = lethe_codes_alloc(&codes, batch, sae->k, err);
-    if (!st) st = lethe_encoder_open(&encoder, sae, err);
     if (!st) st = lethe_alloc(&hat, batch, d * sizeof *hat, "reconstructions", err);
     if (!st) st = lethe_zalloc(&sum, d, sizeof *sum, "sums", err);
     if (!st) st = lethe_zalloc(&squares, d, sizeof *squares, "sums", err);
@@ -256,7 +254,6 @@ static lethe_status check(run *r, lethe_train_result *res, lethe_err *err) {
         res->fvu = error / variance;
         res->l0 = fired / (double)seen;
     }
-    lethe_encoder_close(&encoder);
     lethe_codes_free(&codes);
     lethe_free(hat);
     lethe_free(sum);
