@@ -11,7 +11,9 @@
 
 void lethe_digits_none(size_t n, float square, float most, int8_t *hi, int8_t *lo,
                        lethe_digits *out) {
-    float norm = square < FLT_MAX ? ROUND_UP * most * sqrtf((float)n) : INFINITY;
+    /* Among denormal numbers a product is rounded by more than the factor makes good. */
+    float norm = most > 0 ? ROUND_UP * most * sqrtf((float)n) + FLT_MIN : 0;
+    if (!(square < FLT_MAX)) norm = INFINITY;
     memset(hi, 0, n);
     memset(lo, 0, n);
     *out = (lethe_digits){.norm = norm, .err1 = norm, .err2 = norm};
