@@ -8,6 +8,23 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kernel/kernel.h"
+
+/* With LETHE_CPU in the environment a test is about that set of kernels: it is skipped where the
+ * processor lacks it, and fails before it begins if another set would run. */
+__attribute__((constructor)) static void check_kernels(void) {
+    const char *wanted = getenv("LETHE_CPU");
+    if (!wanted || !strcmp(wanted, "auto")) return;
+    if (!lethe_kernels_find(wanted)) {
+        fprintf(stderr, "skipped: no kernels \"%s\" here\n", wanted);
+        exit(LETHE_TEST_SKIPPED);
+    }
+    if (strcmp(lethe_kernels_get()->name, wanted)) {
+        fprintf(stderr, "LETHE_CPU=%s, but %s runs\n", wanted, lethe_kernels_get()->name);
+        exit(1);
+    }
+}
+
 static const char *keep(const char *a, const char *b) {
     static char slots[8][4096];
     static unsigned next;
