@@ -27,6 +27,15 @@ const lethe_tensor *lethe_st_at(const lethe_st *st, size_t i);           /* borr
 const lethe_tensor *lethe_st_find(const lethe_st *st, const char *name); /* NULL: not there */
 const char *lethe_st_meta(const lethe_st *st, const char *key);          /* NULL: not there */
 
+/* The same value as text (cut to `size`; "" when it is not there) or as a number; *there: the key
+ * is there, else *out stays. Fails: FORMAT (not a decimal number, more than `most`; for a real: not
+ * finite). */
+void lethe_st_meta_text(const lethe_st *st, const char *key, char *out, size_t size);
+lethe_status lethe_st_meta_number(const lethe_st *st, const char *key, uint64_t most, bool *there,
+                                  uint64_t *out, lethe_err *err);
+lethe_status lethe_st_meta_real(const lethe_st *st, const char *key, bool *there, double *out,
+                                lethe_err *err);
+
 /* The tensor `name`, which must have the given shape; a dimension of 0 in `shape` is free.
  * Fails: FORMAT "FILE: "name": missing" / "got shape [..], want [..]". */
 lethe_status lethe_st_want(const lethe_st *st, const char *name, size_t ndim, const size_t *shape,
@@ -47,6 +56,9 @@ void lethe_st_begin(lethe_st_writer *w, const char *name, lethe_dtype dtype, siz
 void lethe_st_put(lethe_st_writer *w, const void *data, size_t bytes);
 void lethe_st_put_f32_as(lethe_st_writer *w, lethe_dtype dtype, const float *x, size_t n);
 void lethe_st_set_meta(lethe_st_writer *w, const char *key, const char *value);
+void lethe_st_set_meta_number(lethe_st_writer *w, const char *key, uint64_t value);
+void lethe_st_set_meta_real(lethe_st_writer *w, const char *key,
+                            double value); /* reads back same */
 
 /* begin + put of a whole F32 tensor. */
 void lethe_st_put_f32(lethe_st_writer *w, const char *name, size_t ndim, const size_t *shape,

@@ -4,10 +4,6 @@
  * and metadata, all strings: "format" lethe-sae-1, "k", "layer", "hook" (pre or post),
  * "model_name", "model_hash", "recipe", "seed", "steps", "tokens". What is not known is left out.
  */
-#include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -19,44 +15,18 @@
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-/* A decimal number that is the whole string, at most `most`. */
-static bool parse_number(const char *s, uint64_t most, uint64_t *out) {
-    if (!s || *s < '0' || *s > '9') return false;
-    char *end;
-    errno = 0;
-    unsigned long long v = strtoull(s, &end, 10);
-    if (errno || *end || v > most) return false;
-    *out = v;
-    return true;
-}
-
-static lethe_status meta_number(const lethe_st *st, const char *key, uint64_t most, bool *there,
-                                uint64_t *out, lethe_err *err) {
-    const char *s = lethe_st_meta(st, key);
-    *there = s != NULL;
-    if (s && !parse_number(s, most, out))
-        return lethe_fail(err, LETHE_FORMAT, "%s: metadata \"%s\" is \"%.40s\", want a number",
-                          lethe_st_path(st), key, s);
-    return LETHE_OK;
-}
-
-static void meta_text(const lethe_st *st, const char *key, char *out, size_t size) {
-    const char *s = lethe_st_meta(st, key);
-    snprintf(out, size, "%s", s ? s : "");
-}
-
 static lethe_status read_meta(const lethe_st *st, lethe_sae_meta *meta, lethe_err *err) {
     *meta = (lethe_sae_meta){.layer = -1, .hook = -1};
-    meta_text(st, "model_name", meta->model_name, sizeof meta->model_name);
-    meta_text(st, "model_hash", meta->model_hash, sizeof meta->model_hash);
-    meta_text(st, "recipe", meta->recipe, sizeof meta->recipe);
+    lethe_st_meta_text(st, "model_name", meta->model_name, sizeof meta->model_name);
+    lethe_st_meta_text(st, "model_hash", meta->model_hash, sizeof meta->model_hash);
+    lethe_st_meta_text(st, "recipe", meta->recipe, sizeof meta->recipe);
     bool there;
     uint64_t layer = 0;
-    LETHE_TRY(meta_number(st, "layer", INT32_MAX, &there, &layer, err));
+    LETHE_TRY(lethe_st_meta_number(st, "layer", INT32_MAX, &there, &layer, err));
     if (there) meta->layer = (int)layer;
-    LETHE_TRY(meta_number(st, "seed", UINT64_MAX, &there, &meta->seed, err));
-    LETHE_TRY(meta_number(st, "steps", UINT64_MAX, &there, &meta->steps, err));
-    LETHE_TRY(meta_number(st, "tokens", UINT64_MAX, &there, &meta->tokens, err));
+    LETHE_TRY(lethe_st_meta_number(st, "seed", UINT64_MAX, &there, &meta->seed, err));
+    LETHE_TRY(lethe_st_meta_number(st, "steps", UINT64_MAX, &there, &meta->steps, err));
+    LETHE_TRY(lethe_st_meta_number(st, "tokens", UINT64_MAX, &there, &meta->tokens, err));
     const char *hook = lethe_st_meta(st, "hook");
     if (!hook) return LETHE_OK;
     if (strcmp(hook, "pre") != 0 && strcmp(hook, "post") != 0)
@@ -70,7 +40,7 @@ static lethe_status find_k(const lethe_st *st, size_t m, size_t k_override, size
                            lethe_err *err) {
     bool there;
     uint64_t value = 0;
-    LETHE_TRY(meta_number(st, "k", SIZE_MAX, &there, &value, err));
+    LETHE_TRY(lethe_st_meta_number(st, "k", SIZE_MAX, &there, &value, err));
     if (k_override)
         *k = k_override;
     else if (there)
@@ -164,24 +134,18 @@ static lethe_status put_turned(lethe_st_writer *w, const float *x, size_t d, siz
     return LETHE_OK;
 }
 
-static void put_number(lethe_st_writer *w, const char *key, uint64_t value) {
-    char text[32];
-    snprintf(text, sizeof text, "%" PRIu64, value);
-    lethe_st_set_meta(w, key, text);
-}
-
 static void put_meta(lethe_st_writer *w, const lethe_sae *sae, const lethe_sae_meta *meta) {
     lethe_st_set_meta(w, "format", "lethe-sae-1");
-    put_number(w, "k", sae->k);
+    lethe_st_set_meta_number(w, "k", sae->k);
     if (!meta) return;
     if (meta->model_name[0]) lethe_st_set_meta(w, "model_name", meta->model_name);
     if (meta->model_hash[0]) lethe_st_set_meta(w, "model_hash", meta->model_hash);
-    if (meta->layer >= 0) put_number(w, "layer", (uint64_t)meta->layer);
+    if (meta->layer >= 0) lethe_st_set_meta_number(w, "layer", (uint64_t)meta->layer);
     if (meta->hook >= 0) lethe_st_set_meta(w, "hook", meta->hook ? "post" : "pre");
     if (meta->recipe[0]) lethe_st_set_meta(w, "recipe", meta->recipe);
-    put_number(w, "seed", meta->seed);
-    put_number(w, "steps", meta->steps);
-    put_number(w, "tokens", meta->tokens);
+    lethe_st_set_meta_number(w, "seed", meta->seed);
+    lethe_st_set_meta_number(w, "steps", meta->steps);
+    lethe_st_set_meta_number(w, "tokens", meta->tokens);
 }
 
 lethe_status lethe_sae_save(const lethe_sae *sae, const lethe_sae_meta *meta, const char *path,

@@ -31,36 +31,6 @@ static void material_close(material *m) {
     lethe_corpus_close(&m->text);
 }
 
-static lethe_status load_features(const lethe_pipeline *p, material *m, const char *sae_hash,
-                                  lethe_err *err) {
-    char *path = NULL;
-    if (p->config->features)
-        path = lethe_strdup(p->config->features);
-    else
-        LETHE_TRY(lethe_pipeline_path(p, "features.json", &path, err));
-    if (!path) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
-    lethe_status st;
-    if (!lethe_path_exists(path))
-        st = lethe_fail(err, LETHE_NOTFOUND,
-                        "%s: no features are chosen yet (choose them with: lethe "
-                        "features --out %s)",
-                        path, p->dir);
-    else
-        st = lethe_feature_set_load(&m->features, path, err);
-    if (!st && m->features.m != m->sae.m)
-        st = lethe_fail(err, LETHE_MISMATCH,
-                        "%s: features of an SAE with %zu latents, this one has %zu "
-                        "(choose again with: lethe features)",
-                        path, m->features.m, m->sae.m);
-    if (!st && m->features.sae_hash[0] && strcmp(m->features.sae_hash, sae_hash))
-        st = lethe_fail(err, LETHE_MISMATCH,
-                        "%s: these features were chosen for another SAE (choose "
-                        "again with: lethe features)",
-                        path);
-    lethe_free(path);
-    return st;
-}
-
 /* Reads the start of the text, so that a mistake in it shows before the model has worked for long.
  */
 static lethe_status look_over(lethe_corpus *text, lethe_err *err) {
@@ -131,7 +101,7 @@ lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, l
     char sae_hash[LETHE_HASH_HEX], *path = NULL;
     LETHE_TRY(eval_opts(p->config, &o, err));
     LETHE_TRY(lethe_run_sae(p, &m.sae, &meta, sae_hash, err));
-    lethe_status st = load_features(p, &m, sae_hash, err);
+    lethe_status st = lethe_run_features(p, &m.sae, sae_hash, &m.features, err);
     if (!st) st = load_questions(p, &m, err);
     if (!st) st = lethe_feature_set_indices(&m.features, &m.index, err);
     if (!st)

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Feature statistics over the corpora, in one pass each, and the choice. Rows come from the store
- * of the training if it holds these corpora, else from the model.
+ * Feature statistics over the corpora, in one pass, and the choice.
  */
 #include <string.h>
 
-#include "base/io.h"
 #include "base/mem.h"
 #include "format/jsonio.h"
 #include "sae/encoder.h"
 #include "stage/pipeline_run.h"
-
-#define BATCH 2048u
 
 lethe_status lethe_pipeline_feature_opts(const lethe_config *c, lethe_feature_opts *out,
                                          lethe_err *err) {
@@ -47,7 +43,7 @@ typedef struct tally {
     lethe_encoder encoder;
     lethe_feature_counts count[LETHE_ROLES];
     lethe_codes codes;
-    bool *skip; /* [BATCH] */
+    bool *skip; /* [LETHE_RUN_ROWS] */
 } tally;
 
 static lethe_status tally_open(tally *t, const lethe_sae *sae, lethe_err *err) {
@@ -55,8 +51,8 @@ static lethe_status tally_open(tally *t, const lethe_sae *sae, lethe_err *err) {
     LETHE_TRY(lethe_encoder_open(&t->encoder, sae, err));
     for (int r = 0; r < LETHE_ROLES; r++)
         LETHE_TRY(lethe_feature_counts_alloc(&t->count[r], sae->m, err));
-    LETHE_TRY(lethe_codes_alloc(&t->codes, BATCH, sae->k, err));
-    return lethe_alloc(&t->skip, BATCH, sizeof *t->skip, "a batch of rows", err);
+    LETHE_TRY(lethe_codes_alloc(&t->codes, LETHE_RUN_ROWS, sae->k, err));
+    return lethe_alloc(&t->skip, LETHE_RUN_ROWS, sizeof *t->skip, "a batch of rows", err);
 }
 
 static void tally_close(tally *t) {
@@ -66,9 +62,10 @@ static void tally_close(tally *t) {
     lethe_free(t->skip);
 }
 
-/* Encodes n <= BATCH rows and books each under its role. */
-static lethe_status tally_rows(tally *t, const float *x, const uint8_t *role, size_t n,
+/* Encodes n rows and books each under its role. */
+static lethe_status tally_rows(void *user, const float *x, const uint8_t *role, size_t n,
                                lethe_err *err) {
+    tally *t = user;
     t->codes.n = n;
     LETHE_TRY(lethe_encode(&t->encoder, x, n, &t->codes, NULL, err));
     for (int r = 0; r < LETHE_ROLES; r++) {
@@ -77,87 +74,6 @@ static lethe_status tally_rows(tally *t, const float *x, const uint8_t *role, si
         if (any) lethe_feature_counts_add(&t->count[r], &t->codes, t->skip);
     }
     return LETHE_OK;
-}
-
-static void show(const lethe_pipeline *p, double done, double total, bool finished) {
-    lethe_report_progress(p->env, &(lethe_progress){.stage = "features",
-                                                    .done = done,
-                                                    .total = total,
-                                                    .unit = "rows",
-                                                    .detail = "",
-                                                    .finished = finished});
-}
-
-static lethe_status from_store(lethe_pipeline *p, const lethe_store *store, tally *t,
-                               lethe_err *err) {
-    uint64_t rows = lethe_store_rows(store);
-    size_t d = t->sae->d;
-    float *x;
-    uint64_t row[BATCH];
-    uint8_t role[BATCH];
-    LETHE_TRY(lethe_alloc(&x, BATCH, d * sizeof *x, "a batch of rows", err));
-    lethe_status st = LETHE_OK;
-    for (uint64_t at = 0; at < rows && !st; at += BATCH) {
-        size_t n = rows - at < BATCH ? (size_t)(rows - at) : BATCH;
-        for (size_t i = 0; i < n; i++) row[i] = at + i;
-        lethe_store_read(store, row, n, x);
-        lethe_store_read_roles(store, at, n, role);
-        st = tally_rows(t, x, role, n, err);
-        show(p, (double)(at + n), (double)rows, at + n == rows);
-        if (!st && lethe_stop_requested())
-            st = lethe_fail(err, LETHE_STOPPED, "stopped while counting features");
-    }
-    lethe_free(x);
-    return st;
-}
-
-static lethe_status from_model(lethe_pipeline *p, tally *t, lethe_err *err) {
-    lethe_mix *mix = NULL;
-    lethe_harvester *h = NULL;
-    lethe_mix_opts mo = lethe_run_mix_opts(p);
-    lethe_harvest_opts ho = lethe_run_harvest_opts(p);
-    lethe_status st = lethe_mix_open(&mix, p->lm, p->corpus, &mo, p->env, err);
-    if (!st) st = lethe_harvester_open(&h, p->lm, lethe_mix_source(mix), &ho, err);
-    double total = st ? 0 : lethe_mix_tokens(mix), done = 0;
-    while (!st) {
-        lethe_harvest_rows b;
-        st = lethe_harvester_next(h, SIZE_MAX, &b, err);
-        if (st || !b.windows) break;
-        for (size_t at = 0; at < b.n && !st; at += BATCH) {
-            size_t n = b.n - at < BATCH ? b.n - at : BATCH;
-            st = tally_rows(t, b.x + at * t->sae->d, b.role + at, n, err);
-        }
-        done = (double)lethe_harvester_stats(h)->tokens;
-        show(p, done, total, false);
-    }
-    if (!st) show(p, done, done, true);
-    lethe_harvester_close(&h);
-    lethe_mix_close(&mix);
-    return st;
-}
-
-/* The store of the training, if it holds just the rows that are wanted here; NULL otherwise. */
-static lethe_store *matching_store(const lethe_pipeline *p) {
-    char *dir = lethe_path_join(p->dir, "activations");
-    lethe_store *store = NULL;
-    if (dir && lethe_store_exists(dir)) {
-        json_t *want = lethe_run_rows_identity(p);
-        bool ok = want != NULL;
-        if (ok) lethe_json_put(want, "no_forget", json_false(), &ok); /* of either dtype */
-        lethe_err why = {0};
-        if (ok && lethe_store_open(&store, dir, want, &why))
-            lethe_log(p->env, LETHE_LOG_DEBUG, "not using the stored activations: %s", why.text);
-        json_decref(want);
-    }
-    lethe_free(dir);
-    return store;
-}
-
-static lethe_status count_features(lethe_pipeline *p, tally *t, lethe_err *err) {
-    lethe_store *store = matching_store(p);
-    lethe_status st = store ? from_store(p, store, t, err) : from_model(p, t, err);
-    lethe_store_close(&store);
-    return st;
 }
 
 static lethe_status choose(const lethe_pipeline *p, tally *t, const lethe_feature_opts *o,
@@ -201,7 +117,7 @@ lethe_status lethe_pipeline_features(lethe_pipeline *p, lethe_feature_set *resul
         goto done;
     }
     if (!st) st = tally_open(&t, &sae, err);
-    if (!st) st = count_features(p, &t, err);
+    if (!st) st = lethe_run_rows(p, "features", tally_rows, &t, err);
     if (!st) st = choose(p, &t, &o, result, err);
     if (!st) {
         result->sae = meta;

@@ -306,3 +306,38 @@ lethe_status lethe_run_sae(const lethe_pipeline *p, lethe_sae *sae, lethe_sae_me
     lethe_free(path);
     return st;
 }
+
+lethe_status lethe_run_features(const lethe_pipeline *p, const lethe_sae *sae, const char *sae_hash,
+                                lethe_feature_set *out, lethe_err *err) {
+    lethe_feature_set set = {0};
+    char *path = NULL;
+    if (p->config->features)
+        path = lethe_strdup(p->config->features);
+    else
+        LETHE_TRY(lethe_pipeline_path(p, "features.json", &path, err));
+    if (!path) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    lethe_status st;
+    if (!lethe_path_exists(path))
+        st = lethe_fail(err, LETHE_NOTFOUND,
+                        "%s: no features are chosen yet (choose them with: lethe "
+                        "features --out %s)",
+                        path, p->dir);
+    else
+        st = lethe_feature_set_load(&set, path, err);
+    if (!st && set.m != sae->m)
+        st = lethe_fail(err, LETHE_MISMATCH,
+                        "%s: features of an SAE with %zu latents, this one has %zu "
+                        "(choose again with: lethe features)",
+                        path, set.m, sae->m);
+    if (!st && set.sae_hash[0] && strcmp(set.sae_hash, sae_hash))
+        st = lethe_fail(err, LETHE_MISMATCH,
+                        "%s: these features were chosen for another SAE (choose "
+                        "again with: lethe features)",
+                        path);
+    lethe_free(path);
+    if (st)
+        lethe_feature_set_free(&set);
+    else
+        *out = set;
+    return st;
+}

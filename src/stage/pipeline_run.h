@@ -30,8 +30,22 @@ lethe_harvest_opts lethe_run_harvest_opts(const lethe_pipeline *p);
 /* What rows are taken from: model, layer, corpora, windows; new reference. */
 json_t *lethe_run_rows_identity(const lethe_pipeline *p);
 
+/* Rows of the corpora of all roles, each once, in the mix's order: x [n, d] and role [n] of up to
+ * LETHE_RUN_ROWS rows a call. They come from the training's stored activations where the store
+ * holds just these, else from the model. stage: its name, for progress. The corpora are open.
+ * Fails: what the model or fn fails with, STOPPED. */
+#define LETHE_RUN_ROWS 2048u
+typedef lethe_status (*lethe_run_rows_fn)(void *user, const float *x, const uint8_t *role, size_t n,
+                                          lethe_err *err);
+lethe_status lethe_run_rows(lethe_pipeline *p, const char *stage, lethe_run_rows_fn fn, void *user,
+                            lethe_err *err);
+
 /* The SAE of the run (or --sae) with its path; checked against model, layer and hook. */
 lethe_status lethe_run_sae(const lethe_pipeline *p, lethe_sae *sae, lethe_sae_meta *meta,
                            char hash[LETHE_HASH_HEX], lethe_err *err);
+
+/* The chosen features of the run (or --features), checked against the SAE they are for. */
+lethe_status lethe_run_features(const lethe_pipeline *p, const lethe_sae *sae, const char *sae_hash,
+                                lethe_feature_set *out, lethe_err *err);
 
 #endif
