@@ -30,13 +30,17 @@ const lethe_cmd lethe_cmd_eval = {
     .name = "eval",
     .brief = "baseline against ablated: recall, log-probability, completions, perplexity",
     .usage = "usage: lethe eval [--out DIR] [--scale X] [--probes FILE] [--prompts FILE] "
-             "[--perplexity FILE]",
+             "[--perplexity FILE]\n"
+             "       lethe eval --patch FILE [--model FILE] [options]",
     .about =
         "Runs the model as it is and with the chosen features pushed back, on the same questions,\n"
-        "prompts and text, and writes both, with what changed, into eval.json.",
+        "prompts and text, and writes both, with what changed, into eval.json.\n"
+        "With --patch no run is needed: the patch has the features and says where they belong.",
     .examples =
         "  lethe eval --scale -3\n"
-        "  lethe eval --out runs/llama --probes data/demo/probes.json --perplexity wikitext.txt",
-    .takes = LETHE_FOR_MODEL | LETHE_FOR_EVAL | LETHE_FOR_RUN | LETHE_FOR_SAE,
+        "  lethe eval --out runs/llama --probes data/demo/probes.json --perplexity wikitext.txt\n"
+        "  lethe eval --patch patch.safetensors --model llama-2-7b-chat.Q4_0.gguf --probes "
+        "probes.json",
+    .takes = LETHE_FOR_MODEL | LETHE_FOR_EVAL | LETHE_FOR_RUN | LETHE_FOR_SAE | LETHE_FOR_REMOVAL,
     .run = run,
 };

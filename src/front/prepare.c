@@ -65,6 +65,27 @@ static lethe_status absolute(lethe_config *c, lethe_err *err) {
     return LETHE_OK;
 }
 
+static bool given(const lethe_invocation *in, const char *name) {
+    return in->set[lethe_setting_find(name) - lethe_settings];
+}
+
+/* The patch's own settings, where the command line has no others. */
+static lethe_status from_patch(lethe_invocation *in, lethe_err *err) {
+    lethe_config *c = &in->config;
+    if (c->sae || c->features)
+        return lethe_fail(err, LETHE_USAGE,
+                          "--patch brings its own features: leave out --sae and --features");
+    lethe_patch patch;
+    LETHE_TRY(lethe_patch_load(&patch, c->patch, err));
+    if (!given(in, "layer")) c->layer = patch.layer;
+    if (!given(in, "scale")) c->scale = patch.scale;
+    if (!given(in, "special-too")) c->special_too = patch.special;
+    const char *hook = lethe_hook_name((int)patch.hook);
+    lethe_patch_free(&patch);
+    return given(in, "hook") ? LETHE_OK
+                             : lethe_config_set(c, lethe_setting_find("hook"), hook, true, err);
+}
+
 lethe_status lethe_prepare_run(lethe_invocation *in, lethe_err *err) {
     lethe_config *c = &in->config;
     if (c->config) LETHE_TRY(lethe_config_load(c, c->config, in->set, err));
@@ -79,6 +100,7 @@ lethe_status lethe_prepare_run(lethe_invocation *in, lethe_err *err) {
         LETHE_TRY(from_demo(in, err));
         if (c->config) LETHE_TRY(lethe_config_load(c, c->config, in->set, err)); /* wins */
     }
+    if (c->patch) LETHE_TRY(from_patch(in, err));
     return absolute(c, err);
 }
 

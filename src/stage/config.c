@@ -22,6 +22,8 @@
 #define RUN LETHE_FOR_RUN
 #define SAE LETHE_FOR_SAE
 #define BENCH LETHE_FOR_BENCH
+#define PATCH LETHE_FOR_PATCH
+#define REMOVAL LETHE_FOR_REMOVAL
 #define KEEP true
 #define ONCE false
 #define AT(field) offsetof(lethe_config, field)
@@ -79,7 +81,8 @@ const lethe_setting lethe_settings[] = {
      "active latents a token; 0: 32, or what the SAE file says"},
     {"epochs", NULL, LETHE_KIND_INT, AT(epochs), TRAIN, KEEP, "3", "N",
      "passes over the activations"},
-    {"batch-size", NULL, LETHE_KIND_INT, AT(batch_size), TRAIN | BENCH, KEEP, "1024", "N", "tokens a step"},
+    {"batch-size", NULL, LETHE_KIND_INT, AT(batch_size), TRAIN | BENCH, KEEP, "1024", "N",
+     "tokens a step"},
     {"lr", NULL, LETHE_KIND_NUM, AT(lr), TRAIN, KEEP, "0", "X", "learning rate; 0: the recipe's"},
     {"warmup", NULL, LETHE_KIND_NUM, AT(warmup), TRAIN, KEEP, "-1", "N",
      "steps of linear warm-up; -1: the recipe's"},
@@ -149,9 +152,9 @@ const lethe_setting lethe_settings[] = {
      "in the ratio, scale the retain counts to as many tokens as the forget text has"},
 
     /* Intervention and evaluation */
-    {"scale", "ablation-scale", LETHE_KIND_NUM, AT(scale), EVAL | BENCH, KEEP, "-3", "X",
+    {"scale", "ablation-scale", LETHE_KIND_NUM, AT(scale), EVAL | PATCH | BENCH, KEEP, "-3", "X",
      "factor on a chosen feature's activation: 0 erases, negative pushes back"},
-    {"special-too", NULL, LETHE_KIND_FLAG, AT(special_too), EVAL, KEEP, NULL, NULL,
+    {"special-too", NULL, LETHE_KIND_FLAG, AT(special_too), EVAL | PATCH, KEEP, NULL, NULL,
      "intervene at BOS and other special positions as well"},
     {"probes", NULL, LETHE_KIND_PATH, AT(probes), EVAL, KEEP, NULL, "FILE",
      "JSON: domain -> list of {prompt, target}"},
@@ -196,8 +199,13 @@ const lethe_setting lethe_settings[] = {
     /* Files and output */
     {"sae", NULL, LETHE_KIND_PATH, AT(sae), SAE | BENCH, ONCE, NULL, "FILE",
      "the SAE; in a run not given: its sae.safetensors"},
-    {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL | BENCH, ONCE, NULL, "FILE",
+    {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL | PATCH | BENCH, ONCE, NULL, "FILE",
      "chosen features; in a run not given: its features.json"},
+    {"patch", NULL, LETHE_KIND_PATH, AT(patch), REMOVAL, ONCE, NULL, "FILE",
+     "a removal that \"lethe patch\" wrote, instead of SAE and features; brings layer, hook and "
+     "scale along"},
+    {"to", NULL, LETHE_KIND_STR, AT(to), PATCH, ONCE, NULL, "FILE",
+     "the patch to write; not given: patch.safetensors of the run"},
     {"out", "o", LETHE_KIND_STR, AT(out), RUN | HARVEST | ENCODE, ONCE, NULL, "PATH",
      "where results go; of a run: its directory, runs/demo or runs/MODEL if not given"},
     {"config", "c", LETHE_KIND_STR, AT(config), RUN, ONCE, NULL, "FILE",

@@ -41,7 +41,10 @@ enum {
     LETHE_FOR_ENCODE = 1 << 7,
     LETHE_FOR_RUN = 1 << 8, /* commands that work in a run directory */
     LETHE_FOR_SAE = 1 << 9, /* commands that apply a finished SAE */
-    LETHE_FOR_BENCH = 1 << 10
+    LETHE_FOR_BENCH = 1 << 10,
+    LETHE_FOR_PATCH = 1 << 11,  /* writing a patch */
+    LETHE_FOR_REMOVAL = 1 << 12 /* commands that apply a finished removal: SAE and features, or a
+                                   patch */
 };
 
 typedef struct lethe_config {
@@ -73,6 +76,8 @@ typedef struct lethe_config {
     char *probes, *prompts, *perplexity;
     int64_t max_new_tokens, top_k, no_repeat_ngram, eval_tokens;
     bool special_too;
+    /* patch */
+    char *to, *patch;
     /* encode */
     bool dense;
     /* bench */

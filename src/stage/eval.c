@@ -29,6 +29,7 @@ static void describe(const lethe_eval_job *job) {
     snprintf(r->model_name, sizeof r->model_name, "%s", info->name);
     snprintf(r->model_hash, sizeof r->model_hash, "%s", info->hash);
     r->has_ablation = job->ablation != NULL;
+    r->compact = job->ablation && lethe_ablation_compact(job->ablation);
     r->layer = job->layer;
     r->hook = job->hook;
     r->scale = job->ablation ? lethe_ablation_scale(job->ablation) : 1;

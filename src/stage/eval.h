@@ -87,6 +87,7 @@ typedef struct lethe_eval_text {
 typedef struct lethe_eval_result {
     char model_name[128], model_hash[33];
     bool has_ablation, has_probes, has_completions, has_text;
+    bool compact; /* the ablation's gate */
     int layer;
     lethe_hook hook;
     double scale;

@@ -15,6 +15,7 @@ static json_t *config_json(const lethe_eval_result *r, json_t *extra, bool *ok) 
     if (r->has_ablation) {
         lethe_json_put(o, "layer", json_integer(r->layer), ok);
         lethe_json_put(o, "hook", text(lethe_hook_name((int)r->hook)), ok);
+        lethe_json_put(o, "gate", text(r->compact ? "compact" : "exact"), ok);
         lethe_json_put(o, "ablation_scale", lethe_json_real(r->scale), ok);
         lethe_json_put(o, "num_features", json_integer((json_int_t)r->num_features), ok);
         lethe_json_put(o, "ablate_special", json_boolean(r->opts.special_too), ok);

@@ -86,10 +86,10 @@ void lethe_eval_table(const lethe_eval_result *r, lethe_strbuf *out) {
     const lethe_hook_stats *s = &r->activity;
     lethe_strbuf_addf(
         out,
-        "activity      %zu features at scale %g fired at %.2f %% of tokens (%.4f %% of "
+        "activity      %zu features at scale %g%s fired at %.2f %% of tokens (%.4f %% of "
         "token and feature pairs)\n",
-        r->num_features, r->scale, percent(s->rows_fired, s->rows),
-        percent(s->fired, s->positions));
+        r->num_features, r->scale, r->compact ? " (compact gate)" : "",
+        percent(s->rows_fired, s->rows), percent(s->fired, s->positions));
     if (r->has_text)
         lethe_strbuf_addf(out, "              on the retain text at %.2f %% of tokens\n",
                           percent(r->activity_text.rows_fired, r->activity_text.rows));

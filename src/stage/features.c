@@ -315,6 +315,34 @@ lethe_status lethe_feature_set_indices(const lethe_feature_set *s, int32_t **out
     return LETHE_OK;
 }
 
+static int by_number(const void *pa, const void *pb) {
+    const int32_t *a = pa, *b = pb;
+    return (*a > *b) - (*a < *b);
+}
+
+lethe_status lethe_features_check(const int32_t *index, size_t n, size_t m, lethe_err *err) {
+    if (!n || n > m)
+        return lethe_fail(err, LETHE_USAGE,
+                          "%zu features to ablate, the SAE has %zu latents: give 1 to %zu", n, m,
+                          m);
+    int32_t *sorted;
+    LETHE_TRY(lethe_alloc(&sorted, n, sizeof *sorted, "feature indices", err));
+    memcpy(sorted, index, n * sizeof *sorted);
+    qsort(sorted, n, sizeof *sorted, by_number);
+    lethe_status st = LETHE_OK;
+    for (size_t i = 0; i < n && !st; i++) {
+        if (sorted[i] < 0 || (size_t)sorted[i] >= m)
+            st = lethe_fail(err, LETHE_USAGE,
+                            "feature %d does not exist: the SAE has latents 0 to %zu (features of "
+                            "another SAE?)",
+                            sorted[i], m - 1);
+        else if (i && sorted[i] == sorted[i - 1])
+            st = lethe_fail(err, LETHE_USAGE, "feature %d is given twice", sorted[i]);
+    }
+    lethe_free(sorted);
+    return st;
+}
+
 void lethe_feature_set_table(const lethe_feature_set *s, size_t rows, lethe_strbuf *out) {
     const lethe_feature_removed *r = &s->removed;
     lethe_strbuf_addf(out, "tokens: forget %llu, retain %llu", (unsigned long long)s->forget_tokens,

@@ -5,7 +5,6 @@
  */
 #include <float.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -265,22 +264,14 @@ static lethe_status read_feature(const lethe_json_ref *o, size_t m, lethe_featur
     return LETHE_OK;
 }
 
-static int index_cmp(const void *pa, const void *pb) {
-    const int32_t *a = pa, *b = pb;
-    return (*a > *b) - (*a < *b);
-}
-
 static lethe_status check_distinct(const lethe_feature_set *s, const char *path, lethe_err *err) {
     int32_t *index = NULL;
     LETHE_TRY(lethe_feature_set_indices(s, &index, err));
-    qsort(index, s->n, sizeof *index, index_cmp);
-    lethe_status st = LETHE_OK;
-    for (size_t i = 1; i < s->n && st == LETHE_OK; i++)
-        if (index[i] == index[i - 1])
-            st = lethe_fail(err, LETHE_FORMAT,
-                            "%s: features: index %d is there twice, want each "
-                            "latent at most once",
-                            path, index[i]);
+    lethe_err why;
+    lethe_status st = lethe_features_check(index, s->n, s->m, &why);
+    if (st)
+        st = lethe_fail(err, st == LETHE_USAGE ? LETHE_FORMAT : st, "%s: features: %s", path,
+                        why.text);
     lethe_free(index);
     return st;
 }

@@ -5,6 +5,8 @@
  *     text, model -> harvest -> train -> sae.safetensors
  *     text, model, SAE       -> features -> features.json
  *     model, SAE, features   -> eval     -> eval.json
+ *     text, model, SAE, features -> patch -> patch.safetensors
+ *     model, a patch         -> eval     -> eval.json
  *
  * run.json records configuration, versions and fingerprints. A stage's key is the fingerprint of
  * all that its result depends on; a stage whose result is there with the same key is not done
@@ -14,6 +16,7 @@
 #define LETHE_STAGE_PIPELINE_H
 
 #include "base/hash.h"
+#include "stage/calibrate.h"
 #include "stage/config.h"
 #include "stage/eval.h"
 #include "stage/features.h"
@@ -27,13 +30,16 @@ typedef struct lethe_pipeline {
     json_t *record; /* run.json */
     lethe_lm *lm;
     lethe_hook hook;
+    bool has_patch; /* config->patch was given: what it holds, and its file's fingerprint */
+    lethe_patch patch;
+    char patch_hash[LETHE_HASH_HEX];
     lethe_corpus *corpus[LETHE_ROLES];
     char corpus_hash[LETHE_ROLES][LETHE_HASH_HEX];
     bool resume_if_possible; /* train: go on from a checkpoint that fits, start again otherwise */
 } lethe_pipeline;
 
-/* Opens run directory and model. Fails: USAGE (settings that make no sense), FORMAT, NOTFOUND, IO.
- */
+/* Opens run directory and model, and the patch of config->patch. Fails: USAGE (settings that make
+ * no sense), FORMAT, NOTFOUND, IO, MISMATCH (a patch of another model, layer or hook). */
 lethe_status lethe_pipeline_open(lethe_pipeline *p, lethe_config *config, const char *version,
                                  const lethe_env *env, lethe_err *err);
 void lethe_pipeline_close(lethe_pipeline *p);
@@ -62,6 +68,12 @@ lethe_status lethe_pipeline_train(lethe_pipeline *p, lethe_train_result *result,
 lethe_status lethe_pipeline_features(lethe_pipeline *p, lethe_feature_set *result,
                                      lethe_stage_info *info, lethe_err *err);
 lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, lethe_err *err);
+
+/* Calibrates the compact gate of the run's chosen features on its texts and writes the patch to
+ * config->to or the run's patch.safetensors; *path: owned. Done whenever it is asked for. */
+lethe_status lethe_pipeline_patch(lethe_pipeline *p, lethe_patch *result,
+                                  lethe_calibration_result *calibration, char **path,
+                                  lethe_err *err);
 
 /* The evaluation as eval.json has it, the settings under config.settings; new reference. */
 lethe_status lethe_pipeline_eval_json(const lethe_config *c, const lethe_eval_result *r,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Evaluation of a run: its SAE and chosen features against the model as it is.
+ * Evaluation of a run: its SAE and chosen features, or a patch, against the model as it is.
  */
 #include <string.h>
 
@@ -29,6 +29,22 @@ static void material_close(material *m) {
     lethe_probes_free(&m->probes);
     lethe_prompts_free(&m->prompts);
     lethe_corpus_close(&m->text);
+}
+
+/* m->ablation of the run's SAE and features, or of the patch. hash: what is recorded of them. */
+static lethe_status open_removal(const lethe_pipeline *p, material *m, char hash[LETHE_HASH_HEX],
+                                 lethe_err *err) {
+    double scale = p->config->scale;
+    if (p->has_patch) {
+        memcpy(hash, p->patch_hash, LETHE_HASH_HEX);
+        LETHE_TRY(lethe_ablation_open_patch(&m->ablation, &p->patch, err));
+        return lethe_ablation_set_scale(m->ablation, scale, err);
+    }
+    lethe_sae_meta meta;
+    LETHE_TRY(lethe_run_sae(p, &m->sae, &meta, hash, err));
+    LETHE_TRY(lethe_run_features(p, &m->sae, hash, &m->features, err));
+    LETHE_TRY(lethe_feature_set_indices(&m->features, &m->index, err));
+    return lethe_ablation_open(&m->ablation, &m->sae, m->index, m->features.n, scale, err);
 }
 
 /* Reads the start of the text, so that a mistake in it shows before the model has worked for long.
@@ -82,7 +98,7 @@ static lethe_status eval_opts(const lethe_config *c, lethe_eval_opts *o, lethe_e
 }
 
 static json_t *settings_of(const lethe_config *c) {
-    return json_pack("{s:o?}", "settings", lethe_config_to_json(c));
+    return json_pack("{s:o?, s:s*}", "settings", lethe_config_to_json(c), "patch", c->patch);
 }
 
 lethe_status lethe_pipeline_eval_json(const lethe_config *c, const lethe_eval_result *r,
@@ -96,16 +112,11 @@ lethe_status lethe_pipeline_eval_json(const lethe_config *c, const lethe_eval_re
 
 lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, lethe_err *err) {
     material m = {0};
-    lethe_sae_meta meta;
     lethe_eval_opts o;
-    char sae_hash[LETHE_HASH_HEX], *path = NULL;
+    char hash[LETHE_HASH_HEX], *path = NULL;
     LETHE_TRY(eval_opts(p->config, &o, err));
-    LETHE_TRY(lethe_run_sae(p, &m.sae, &meta, sae_hash, err));
-    lethe_status st = lethe_run_features(p, &m.sae, sae_hash, &m.features, err);
+    lethe_status st = open_removal(p, &m, hash, err);
     if (!st) st = load_questions(p, &m, err);
-    if (!st) st = lethe_feature_set_indices(&m.features, &m.index, err);
-    if (!st)
-        st = lethe_ablation_open(&m.ablation, &m.sae, m.index, m.features.n, p->config->scale, err);
     if (!st) {
         lethe_eval_inputs in = {p->config->probes ? &m.probes : NULL,
                                 p->config->prompts ? &m.prompts : NULL, m.text};
@@ -119,8 +130,7 @@ lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, l
     json_decref(settings);
     /* Always done when asked for, so its key is only a label: what it was done with. */
     if (!st)
-        st = lethe_run_record(p, "eval", sae_hash, json_pack("{s:f}", "seconds", result->seconds),
-                              err);
+        st = lethe_run_record(p, "eval", hash, json_pack("{s:f}", "seconds", result->seconds), err);
     lethe_free(path);
     material_close(&m);
     return st;

@@ -193,7 +193,7 @@ static void twice(void **state) {
     json_t *j = load_good();
     json_t *first = json_object_get(section(j, "features[1]"), "index");
     json_object_set(json_array_get(json_object_get(j, "features"), 0), "index", first);
-    refuse(j, "is there twice", "");
+    refuse(j, "is given twice", "");
     json_decref(j);
 }
 

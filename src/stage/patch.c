@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+#include "stage/patch.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "format/safetensors.h"
+#include "stage/ablate.h"
+#include "stage/features.h"
+
+#define FORMAT_TAG "lethe-patch-1"
+
+static lethe_status allocate(lethe_patch *p, size_t n, size_t d, lethe_err *err) {
+    *p = (lethe_patch){.n = n, .d = d};
+    lethe_status st = lethe_alloc(&p->W_enc, n, d * sizeof(float), "encoder rows", err);
+    if (!st) st = lethe_alloc(&p->W_dec, n, d * sizeof(float), "decoder rows", err);
+    if (!st) st = lethe_alloc(&p->b_enc, n, sizeof(float), "biases", err);
+    if (!st) st = lethe_zalloc(&p->threshold, n, sizeof(float), "thresholds", err);
+    if (!st) st = lethe_alloc(&p->feature, n, sizeof *p->feature, "feature numbers", err);
+    if (st) lethe_patch_free(p);
+    return st;
+}
+
+void lethe_patch_free(lethe_patch *p) {
+    lethe_free(p->W_enc);
+    lethe_free(p->b_enc);
+    lethe_free(p->threshold);
+    lethe_free(p->W_dec);
+    lethe_free(p->feature);
+    *p = (lethe_patch){0};
+}
+
+/* ---- from an SAE ----------------------------------------------------------------------------- */
+
+lethe_status lethe_patch_from_sae(lethe_patch *out, const lethe_sae *sae, const int32_t *feature,
+                                  size_t n, lethe_err *err) {
+    LETHE_TRY(lethe_features_check(feature, n, sae->m, err));
+    lethe_patch p;
+    LETHE_TRY(allocate(&p, n, sae->d, err));
+    p.k = sae->k;
+    p.m = sae->m;
+    p.scale = 1;
+    p.figures = (lethe_gate_figures){0, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    size_t d = sae->d;
+    for (size_t i = 0; i < n; i++) {
+        size_t latent = (size_t)feature[i];
+        const float *w = sae->W_enc + latent * d;
+        double shift = 0; /* in double: it is the same for every row, so its error would be, too */
+        for (size_t j = 0; j < d; j++) shift += (double)w[j] * (double)sae->b_dec[j];
+        p.b_enc[i] = (float)((double)sae->b_enc[latent] - shift);
+        p.feature[i] = feature[i];
+        memcpy(p.W_enc + i * d, w, d * sizeof *w);
+        memcpy(p.W_dec + i * d, sae->W_dec + latent * d, d * sizeof *w);
+    }
+    *out = p;
+    return LETHE_OK;
+}
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+typedef struct figure {
+    const char *key;
+    size_t offset; /* of a double in lethe_gate_figures */
+} figure;
+
+#define FIGURE(name) \
+    { #name, offsetof(lethe_gate_figures, name) }
+static const figure figures[] = {
+    FIGURE(agreement),     FIGURE(precision),  FIGURE(recall),           FIGURE(row_agreement),
+    FIGURE(row_precision), FIGURE(row_recall), FIGURE(activation_recall)};
+#define N_FIGURES (sizeof figures / sizeof *figures)
+
+static void put_meta(lethe_st_writer *w, const lethe_patch *p) {
+    lethe_st_set_meta(w, "format", FORMAT_TAG);
+    lethe_st_set_meta(w, "model_name", p->model_name);
+    lethe_st_set_meta(w, "model_hash", p->model_hash);
+    lethe_st_set_meta_number(w, "layer", (uint64_t)p->layer);
+    lethe_st_set_meta(w, "hook", lethe_hook_name((int)p->hook));
+    lethe_st_set_meta_real(w, "scale", p->scale);
+    lethe_st_set_meta_number(w, "special", p->special);
+    lethe_st_set_meta_number(w, "k", p->k);
+    lethe_st_set_meta_number(w, "latents", p->m);
+    lethe_st_set_meta(w, "sae_hash", p->sae_hash);
+    lethe_st_set_meta_number(w, "rows", p->rows);
+    lethe_st_set_meta_number(w, "held_out", p->figures.held_out);
+    for (size_t i = 0; i < N_FIGURES; i++) {
+        double v;
+        memcpy(&v, (const char *)&p->figures + figures[i].offset, sizeof v);
+        if (isfinite(v)) lethe_st_set_meta_real(w, figures[i].key, v);
+    }
+}
+
+lethe_status lethe_patch_save(const lethe_patch *p, const char *path, lethe_err *err) {
+    const size_t matrix[] = {p->n, p->d}, list[] = {p->n};
+    lethe_st_writer *w;
+    LETHE_TRY(lethe_st_create(&w, path, err));
+    put_meta(w, p);
+    lethe_st_put_f32(w, "W_enc", 2, matrix, p->W_enc);
+    lethe_st_put_f32(w, "b_enc", 1, list, p->b_enc);
+    lethe_st_put_f32(w, "threshold", 1, list, p->threshold);
+    lethe_st_put_f32(w, "W_dec", 2, matrix, p->W_dec);
+    lethe_st_begin(w, "features", LETHE_I32, 1, list);
+    lethe_st_put(w, p->feature, p->n * sizeof *p->feature);
+    return lethe_st_commit(&w, err);
+}
+
+/* A number that must be there, lo <= it <= hi. */
+static lethe_status want_number(const lethe_st *st, const char *key, uint64_t lo, uint64_t hi,
+                                uint64_t *out, lethe_err *err) {
+    bool there;
+    LETHE_TRY(lethe_st_meta_number(st, key, hi, &there, out, err));
+    if (!there || *out < lo)
+        return lethe_fail(
+            err, LETHE_FORMAT, "%s: metadata \"%s\" is %s, want a number from %llu on",
+            lethe_st_path(st), key, there ? "too small" : "missing", (unsigned long long)lo);
+    return LETHE_OK;
+}
+
+/* A fingerprint that must be there. */
+static lethe_status want_hash(const lethe_st *st, const char *key, char out[LETHE_HASH_HEX],
+                              lethe_err *err) {
+    const char *s = lethe_st_meta(st, key);
+    if (!s || strlen(s) != LETHE_HASH_HEX - 1)
+        return lethe_fail(err, LETHE_FORMAT,
+                          "%s: metadata \"%s\" is \"%.40s\", want a fingerprint of %d digits",
+                          lethe_st_path(st), key, s ? s : "", LETHE_HASH_HEX - 1);
+    memcpy(out, s, LETHE_HASH_HEX);
+    return LETHE_OK;
+}
+
+static lethe_status read_figures(const lethe_st *st, lethe_gate_figures *f, lethe_err *err) {
+    LETHE_TRY(want_number(st, "held_out", 0, UINT64_MAX, &f->held_out, err));
+    for (size_t i = 0; i < N_FIGURES; i++) {
+        bool there;
+        double v = NAN;
+        LETHE_TRY(lethe_st_meta_real(st, figures[i].key, &there, &v, err));
+        if (there && !(v >= 0 && v <= 1))
+            return lethe_fail(err, LETHE_FORMAT, "%s: metadata \"%s\" is %g, want 0 to 1",
+                              lethe_st_path(st), figures[i].key, v);
+        memcpy((char *)f + figures[i].offset, &v, sizeof v);
+    }
+    return LETHE_OK;
+}
+
+static lethe_status read_meta(const lethe_st *st, lethe_patch *p, lethe_err *err) {
+    uint64_t v = 0;
+    bool there;
+    int hook = -1;
+    const char *name = lethe_st_meta(st, "hook");
+    lethe_st_meta_text(st, "model_name", p->model_name, sizeof p->model_name);
+    LETHE_TRY(want_hash(st, "model_hash", p->model_hash, err));
+    LETHE_TRY(want_hash(st, "sae_hash", p->sae_hash, err));
+    LETHE_TRY(want_number(st, "layer", 0, INT32_MAX, &v, err));
+    p->layer = (int)v;
+    if (!name || !lethe_hook_from_name(name, &hook) || hook < 0)
+        return lethe_fail(err, LETHE_FORMAT, "%s: metadata \"hook\" is \"%.40s\", want pre or post",
+                          lethe_st_path(st), name ? name : "");
+    p->hook = (lethe_hook)hook;
+    LETHE_TRY(lethe_st_meta_real(st, "scale", &there, &p->scale, err));
+    if (!there)
+        return lethe_fail(err, LETHE_FORMAT, "%s: metadata \"scale\" is missing",
+                          lethe_st_path(st));
+    LETHE_TRY(want_number(st, "special", 0, 1, &v, err));
+    p->special = v == 1;
+    LETHE_TRY(want_number(st, "latents", 1, INT32_MAX, &v, err));
+    p->m = (size_t)v;
+    LETHE_TRY(want_number(st, "k", 1, p->m, &v, err));
+    p->k = (size_t)v;
+    LETHE_TRY(want_number(st, "rows", 0, UINT64_MAX, &p->rows, err));
+    return read_figures(st, &p->figures, err);
+}
+
+static lethe_status read_floats(const lethe_st *st, const char *name, size_t ndim,
+                                const size_t *shape, float *out, lethe_err *err) {
+    const lethe_tensor *t;
+    LETHE_TRY(lethe_st_want(st, name, ndim, shape, &t, err));
+    lethe_status got = lethe_tensor_to_f32(t, 0, t->count, out, err);
+    if (got) return lethe_err_prefix(err, "%s: \"%s\"", lethe_st_path(st), name);
+    for (size_t i = 0; i < t->count; i++)
+        if (!isfinite(out[i]))
+            return lethe_fail(err, LETHE_FORMAT, "%s: \"%s\": element %zu is not a finite number",
+                              lethe_st_path(st), name, i);
+    return LETHE_OK;
+}
+
+static lethe_status read_tensors(const lethe_st *st, lethe_patch *p, lethe_err *err) {
+    const size_t matrix[] = {p->n, p->d}, list[] = {p->n};
+    const char *path = lethe_st_path(st);
+    LETHE_TRY(read_floats(st, "W_enc", 2, matrix, p->W_enc, err));
+    LETHE_TRY(read_floats(st, "b_enc", 1, list, p->b_enc, err));
+    LETHE_TRY(read_floats(st, "threshold", 1, list, p->threshold, err));
+    LETHE_TRY(read_floats(st, "W_dec", 2, matrix, p->W_dec, err));
+    for (size_t i = 0; i < p->n; i++)
+        if (p->threshold[i] < 0)
+            return lethe_fail(err, LETHE_FORMAT, "%s: \"threshold\": element %zu is %g, want >= 0",
+                              path, i, (double)p->threshold[i]);
+    const lethe_tensor *t;
+    LETHE_TRY(lethe_st_want(st, "features", 1, list, &t, err));
+    lethe_status got = lethe_tensor_to_i32(t, 0, t->count, p->feature, err);
+    if (got) return lethe_err_prefix(err, "%s: \"features\"", path);
+    lethe_err why;
+    got = lethe_features_check(p->feature, p->n, p->m, &why);
+    if (got == LETHE_USAGE) got = LETHE_FORMAT;
+    return got ? lethe_fail(err, got, "%s: \"features\": %s", path, why.text) : LETHE_OK;
+}
+
+lethe_status lethe_patch_load(lethe_patch *out, const char *path, lethe_err *err) {
+    lethe_st *st;
+    LETHE_TRY(lethe_st_open(&st, path, err));
+    lethe_patch p = {0};
+    const lethe_tensor *w;
+    lethe_status got = LETHE_OK;
+    const char *tag = lethe_st_meta(st, "format");
+    if (!tag || strcmp(tag, FORMAT_TAG) != 0)
+        got = lethe_fail(err, LETHE_FORMAT,
+                         "%s: not a patch of this version: format \"%.40s\", want \"" FORMAT_TAG
+                         "\" (write one with: lethe patch)",
+                         path, tag ? tag : "");
+    if (!got) got = lethe_st_want(st, "W_enc", 2, (const size_t[]){0, 0}, &w, err);
+    if (!got && !w->count)
+        got = lethe_fail(err, LETHE_FORMAT, "%s: \"W_enc\" is empty, want at least one feature",
+                         path);
+    if (!got) got = allocate(&p, w->shape[0], w->shape[1], err);
+    if (!got) got = read_meta(st, &p, err);
+    if (!got) got = read_tensors(st, &p, err);
+    lethe_st_close(&st);
+    if (got)
+        lethe_patch_free(&p);
+    else
+        *out = p;
+    return got;
+}
+
+lethe_status lethe_patch_check_model(const lethe_patch *p, const lethe_lm_info *info,
+                                     const char *path, lethe_err *err) {
+    if (p->d != info->d_model)
+        return lethe_fail(err, LETHE_MISMATCH,
+                          "%s: this patch is %zu wide, the model %s is %zu wide (write one for it "
+                          "with: lethe patch)",
+                          path, p->d, info->name, info->d_model);
+    if (info->hash[0] && strcmp(p->model_hash, info->hash) != 0)
+        return lethe_fail(err, LETHE_MISMATCH,
+                          "%s: this patch was made for another model (%s), not for %s (write one "
+                          "for it with: lethe patch)",
+                          path, p->model_name, info->name);
+    return LETHE_OK;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A patch: a removal as one small file, without the SAE it comes from. It holds what the compact
+ * gate (gate.h) needs of the chosen features alone, n of the SAE's m:
+ *
+ *     W_enc [n, d] F32        encoder rows
+ *     b_enc [n] F32           b_enc_i - W_enc_i . b_dec of the SAE: the gate sees x as it is
+ *     threshold [n] F32       feature i fires where W_enc_i . x + b_enc_i > threshold_i; each >= 0
+ *     W_dec [n, d] F32        decoder directions
+ *     features [n] I32        the latents' numbers in the SAE
+ *
+ * and in the metadata, all strings: "format" lethe-patch-1, "model_name", "model_hash", "layer",
+ * "hook" (pre or post), "scale", "special" (1: also at special positions), "k", "latents" and
+ * "sae_hash" of the SAE, "rows" (calibrated on), and the figures of lethe_gate_figures, those that
+ * are defined.
+ */
+#ifndef LETHE_STAGE_PATCH_H
+#define LETHE_STAGE_PATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "lm/lm.h"
+#include "sae/sae.h"
+
+/* How well the compact gate agrees with the exact one on held-out rows. Over (row, feature) pairs,
+ * and over rows, where a row counts as fired when any chosen feature did. NaN: not defined (nothing
+ * fired, no rows). */
+typedef struct lethe_gate_figures {
+    uint64_t held_out; /* rows */
+    double agreement;  /* both say the same, share of all */
+    double precision;  /* of what the compact gate fires, the share that the exact one does */
+    double recall;     /* of what the exact gate fires, the share that the compact one does */
+    double row_agreement, row_precision, row_recall;
+    double activation_recall; /* as recall, each pair weighed by its activation */
+} lethe_gate_figures;
+
+typedef struct lethe_patch {
+    size_t d, n;
+    float *W_enc;     /* [n, d] */
+    float *b_enc;     /* [n] */
+    float *threshold; /* [n] */
+    float *W_dec;     /* [n, d] */
+    int32_t *feature; /* [n] distinct */
+    double scale;     /* factor on a chosen feature's activation */
+    bool special;     /* also at BOS and other special positions */
+
+    /* What it belongs to and comes from. */
+    char model_name[128], model_hash[LETHE_HASH_HEX];
+    int layer;
+    lethe_hook hook;
+    size_t k, m; /* of the SAE */
+    char sae_hash[LETHE_HASH_HEX];
+    uint64_t rows; /* calibrated on */
+    lethe_gate_figures figures;
+} lethe_patch;
+
+/* Takes the chosen latents' rows out of an SAE, b_dec folded in; thresholds are 0, figures NaN, and
+ * what it belongs to is the caller's to fill. feature [n]: copied. Owned. Fails: USAGE (n 0 or
+ * above m, an index out of range or there twice), NOMEM. */
+lethe_status lethe_patch_from_sae(lethe_patch *out, const lethe_sae *sae, const int32_t *feature,
+                                  size_t n, lethe_err *err);
+void lethe_patch_free(lethe_patch *p); /* accepts a zeroed one; zeroes it */
+
+/* Everything is checked: dtypes, shapes that belong together, finite numbers, thresholds >= 0,
+ * distinct features < m. Fails: NOTFOUND, FORMAT (names the file, the tensor or the key), NOMEM. */
+lethe_status lethe_patch_load(lethe_patch *out, const char *path, lethe_err *err);
+lethe_status lethe_patch_save(const lethe_patch *p, const char *path, lethe_err *err);
+
+/* MISMATCH, naming `path`, unless the patch was made for this model: its width and, where
+ * info->hash is known, its fingerprint. */
+lethe_status lethe_patch_check_model(const lethe_patch *p, const lethe_lm_info *info,
+                                     const char *path, lethe_err *err);
+
+#endif
