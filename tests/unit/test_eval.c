@@ -325,9 +325,17 @@ static void wrong_width(void **state) {
                      LETHE_MISMATCH);
     assert_int_equal(lethe_eval_run(lm, ablation, 99, LETHE_HOOK_POST, &in, &o, NULL, &r, &err),
                      LETHE_USAGE);
+    lethe_ablation_close(&a);
+    lethe_patch patch;
+    assert_ok(lethe_patch_from_sae(&patch, &other, (const int32_t[]){1}, 1, &err), &err);
+    assert_ok(lethe_ablation_open_patch(&a, &patch, &err), &err);
+    assert_int_equal(lethe_eval_run(lm, a, LAYER, LETHE_HOOK_POST, &in, &o, NULL, &r, &err),
+                     LETHE_MISMATCH);
+    assert_non_null(strstr(err.text, "the patch is"));
     assert_null(r.probe);
     lethe_probes_free(&p);
     lethe_ablation_close(&a);
+    lethe_patch_free(&patch);
     lethe_sae_free(&other);
 }
 

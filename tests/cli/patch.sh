@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# lethe patch writes a removal as one file; lethe eval --patch applies it, with nothing else there.
+. "$(dirname "$0")/lib.sh"
+
+expect 3 "there is no SAE yet" "$LETHE" patch --out nothing --max-tokens 16000
+ok small run --store f32
+expect 3 "no features are chosen yet" "$LETHE" patch --out run
+choose() { "$LETHE" features --out run --min-forget-fires 4 --near-weight 1 --retain-weight 1 --num-features 10 "$@"; }
+ok choose
+expect 2 "want a number" "$LETHE" patch --out run --scale strong
+expect 1 "nowhere/p.safetensors" "$LETHE" patch --out run --to nowhere/p.safetensors
+check "no patch of a failed command" [ ! -e run/patch.safetensors ]
+
+# ---- writing
+ok "$LETHE" patch --out run --scale -2.5
+check "the table has the gate's figures" grep -qE "^pairs +[0-9.]+ % +[0-9.]+ % +[0-9.]+ %" out
+check "the table says where the patch is" grep -q "^run/patch.safetensors" out
+check "progress went to standard error" grep -q "patch" err
+ok "$LETHE" patch --out run --json --quiet --threads 1 --to other.safetensors
+check "--quiet is quiet" [ ! -s err ]
+check "the same bytes with one thread, and the run's scale" cmp -s run/patch.safetensors other.safetensors
+number out features '==' 10
+number out scale '==' -2.5
+number out layer '==' 1
+number out bytes '==' "$(stat -c %s other.safetensors)"
+number out rows '>' 5000
+number out held_out.rows '>' 1000
+for key in agreement precision recall row_agreement row_precision row_recall activation_recall; do
+    number out held_out.$key '<=' 1
+done
+number out held_out.agreement '>' 0.95
+number out held_out.recall '>' 0.3
+number out thresholds.min '>=' 0
+check "run.json has the stage" "$JSONGET" run/run.json stages.patch.figures.recall >/dev/null
+mv run/activations kept
+ok "$LETHE" patch --out run --quiet
+check "stored activations and the model give the same bytes" cmp -s run/patch.safetensors other.safetensors
+mv kept run/activations
+
+# ---- applying: nothing there but the file and a model
+ok "$LETHE" eval --out run --probes few_probes.json --max-new-tokens 4 --quiet --json --scale 1 --prompts "$demo/prompts.json" --eval-tokens 500
+cp out exact.json
+check "the exact gate is named" [ "$("$JSONGET" exact.json config.gate)" = exact ]
+mkdir alone
+cp run/patch.safetensors alone/p.safetensors
+cd alone || exit 1
+ok "$LETHE" eval --patch p.safetensors --model "$model" --probes ../few_probes.json --perplexity "$demo/neutral.txt" --eval-tokens 500 --out fresh --json --quiet
+cd ..
+cp alone/out patched.json
+check "eval.json is there" [ -s alone/fresh/eval.json ]
+check "the compact gate is named" [ "$("$JSONGET" patched.json config.gate)" = compact ]
+check "and the patch" [ "$("$JSONGET" patched.json config.patch)" = "$work/alone/p.safetensors" ]
+number patched.json config.ablation_scale '==' -2.5
+number patched.json config.layer '==' 1
+number patched.json config.num_features '==' 10
+number patched.json metrics.summary.kl_retain '>=' 0
+number patched.json metrics.summary.hook_activity.fired '>' 0
+few=(--probes few_probes.json --prompts "$demo/prompts.json" --max-new-tokens 4 --eval-tokens 500 --quiet)
+ok "$LETHE" eval --out run --patch run/patch.safetensors "${few[@]}" --scale 1 --json
+number out config.ablation_scale '==' 1
+number out metrics.summary.kl_retain '<' 1e-9
+number out metrics.summary.hook_activity.fired '>' 0
+ok "$LETHE" eval --patch run/patch.safetensors "${few[@]}" --out demo
+check "the embedded default, in a run of its own" grep -q "10 features at scale -2.5 (compact gate)" out
+ok "$LETHE" patch --out run --special-too --scale 0 --to special.safetensors --quiet
+ok "$LETHE" eval --patch special.safetensors "${few[@]}" --out demo --json
+check "the patch says whether special positions count" [ "$("$JSONGET" out config.ablate_special)" = true ]
+number out config.ablation_scale '==' 0
+
+# ---- what does not fit
+eval_with() { "$LETHE" eval --model "$model" --probes few_probes.json --out bad "$@"; }
+expect 3 "none.safetensors" eval_with --patch none.safetensors
+echo "no patch" >text.safetensors
+expect 3 "text.safetensors" eval_with --patch text.safetensors
+expect 3 "sae.safetensors: not a patch" eval_with --patch run/sae.safetensors
+head -c 20000 run/patch.safetensors >cut.safetensors
+expect 3 "cut.safetensors" eval_with --patch cut.safetensors
+expect 3 "this patch belongs to layer 1" eval_with --patch run/patch.safetensors --layer 2
+expect 3 "this patch belongs to layer 1" eval_with --patch run/patch.safetensors --hook pre
+expect 2 "leave out --sae and --features" eval_with --patch run/patch.safetensors --sae run/sae.safetensors
+expect 2 "leave out --sae and --features" eval_with --patch run/patch.safetensors --features run/features.json
+LC_ALL=C sed 's/"model_hash":"../"model_hash":"zz/' run/patch.safetensors >foreign.safetensors
+expect 3 "this patch was made for another model" eval_with --patch foreign.safetensors
+LC_ALL=C sed 's/"layer":"1"/"layer":"9"/' foreign.safetensors >deep.safetensors
+expect 3 "this patch was made for another model" eval_with --patch deep.safetensors
+LC_ALL=C sed 's/"layer":"1"/"layer":"x"/' run/patch.safetensors >damaged.safetensors
+expect 3 'metadata "layer" is "x", want a number' eval_with --patch damaged.safetensors
+check "no run directory for a patch that failed" [ ! -e bad ]
+expect 2 "is not an option of" "$LETHE" forget --patch run/patch.safetensors
+expect 2 "is not an option of" "$LETHE" features --patch run/patch.safetensors
+expect 2 "is not an option of" "$LETHE" eval --to p.safetensors
+if [ -r "${LETHE_SHARED:-$LETHE_SOURCE/../shared}/models/stories260K.gguf" ]; then
+    stories=${LETHE_SHARED:-$LETHE_SOURCE/../shared}/models/stories260K.gguf
+    expect 3 "this patch is 192 wide, the model" "$LETHE" eval --model "$stories" --patch run/patch.safetensors --probes few_probes.json --out bad
+else
+    echo "skipped: a patch of another width (stories260K.gguf is missing)"
+fi
+finish
