@@ -50,7 +50,7 @@ const lethe_cmd lethe_cmd_bench = {
     .brief = "how fast: training, gate, harvest, decode, against a dense reference",
     .usage = "usage: lethe bench [--what PART] [--d N] [--expansion X] [--k K] [--batch-size N]\n"
              "       lethe bench [--what PART] --model FILE [--layer N] [--sae SAE [--features "
-             "FILE]]",
+             "FILE]] [--patch FILE]",
     .about = "Measures on this machine, each against what it competes with, both run in turn in "
              "one go:\n"
              "  train    a training step on random rows   against dense matrices in float32\n"

@@ -9,6 +9,7 @@
 #include "kernel/gemm.h"
 #include "lm/lm.h"
 #include "stage/bench_parts.h"
+#include "stage/calibrate.h"
 #include "stage/pipeline.h"
 
 /* ---- settings ------------------------------------------------------------------------------- */
@@ -107,6 +108,7 @@ lethe_status lethe_bench_opts_make(lethe_bench_opts *out, const lethe_config *c,
                           .model = c->model,
                           .sae = c->sae,
                           .features = c->features,
+                          .patch = c->patch,
                           .layer = (int)c->layer,
                           .gpu_layers = (int)c->gpu_layers,
                           .new_tokens = (size_t)c->max_new_tokens};
@@ -221,6 +223,21 @@ lethe_status lethe_bench_features(int32_t **out, size_t n, size_t m, uint64_t se
     lethe_perm p = lethe_perm_make(m, seed, 0);
     for (size_t i = 0; i < n; i++) (*out)[i] = (int32_t)lethe_perm_at(&p, i);
     return LETHE_OK;
+}
+
+lethe_status lethe_bench_patch(lethe_patch *out, const lethe_sae *sae, const int32_t *feature,
+                               size_t n_features, double scale, const float *x, size_t n,
+                               lethe_err *err) {
+    lethe_calibration *c = NULL;
+    lethe_calibration_result ignored;
+    LETHE_TRY(lethe_patch_from_sae(out, sae, feature, n_features, err));
+    out->scale = scale;
+    lethe_status st = lethe_calibration_open(&c, sae, out, 0, 0, err);
+    if (!st) st = lethe_calibration_add(c, x, n, err);
+    if (!st) st = lethe_calibration_finish(c, out->threshold, &ignored, err);
+    lethe_calibration_close(&c);
+    if (st) lethe_patch_free(out);
+    return st;
 }
 
 /* Speed of a plain product: what the dense side of a race had to work with. */

@@ -45,9 +45,10 @@ typedef struct lethe_bench_opts {
     double scale;
     uint64_t seed;
     const char *model, *sae, *features; /* borrowed; sae, features NULL: random */
-    int layer, gpu_layers;              /* layer -1: the SAE's own, or the middle one */
-    size_t ctx_len;                     /* tokens of the prefill */
-    size_t new_tokens;                  /* tokens decoded a round */
+    const char *patch;     /* borrowed; NULL: of the same features, calibrated on random tokens */
+    int layer, gpu_layers; /* layer -1: the SAE's own, or the middle one */
+    size_t ctx_len;        /* tokens of the prefill */
+    size_t new_tokens;     /* tokens decoded a round */
 } lethe_bench_opts;
 
 /* From the settings; c->model must be set when the parts need one (read for its width when --d is

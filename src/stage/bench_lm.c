@@ -30,7 +30,10 @@ typedef struct job {
     bool random_sae, random_features;
     int32_t *feature; /* [n_features] */
     size_t n_features;
-    lethe_ablation *ablation;
+    lethe_patch patch;
+    bool patch_given;
+    float *x; /* [ctx_len, d] rows to calibrate on */
+    lethe_ablation *exact, *compact;
 } job;
 
 static void random_tokens(const job *j, uint64_t stream, int32_t *token, size_t n) {
@@ -100,8 +103,6 @@ static lethe_status bench_harvest(job *j, const lethe_env *env, lethe_bench_resu
     race->share = (j->layer + 1) / (double)layers;
     lethe_harvest_opts ho = lethe_harvest_defaults();
     ho.layer = j->layer;
-    LETHE_TRY(lethe_alloc(&j->token, j->o->ctx_len, sizeof *j->token, "tokens of a prefill", err));
-    random_tokens(j, 0, j->token, j->o->ctx_len);
     lethe_window_source source = {next_window, restart, j};
     LETHE_TRY(lethe_harvester_open(&j->harvester, j->lm, source, &ho, err));
     lethe_bench_plan plan = {.fn = {harvest, prefill}, .user = j};
@@ -162,14 +163,24 @@ static lethe_status decode_plain(void *user, double *seconds, lethe_err *err) {
     return decode(j, seconds, err);
 }
 
-static lethe_status decode_exact(void *user, double *seconds, lethe_err *err) {
-    job *j = user;
+/* At special positions as well, so that no token is free of charge. */
+static lethe_status decode_with(job *j, lethe_ablation *a, lethe_hook hook, double *seconds,
+                                lethe_err *err) {
     lethe_lm_clear_hooks(j->lm);
-    /* At special positions as well, so that no token is free of charge. */
-    LETHE_TRY(lethe_ablation_attach(j->ablation, j->lm, j->layer, LETHE_HOOK_POST, true, err));
+    LETHE_TRY(lethe_ablation_attach(a, j->lm, j->layer, hook, true, err));
     lethe_status st = decode(j, seconds, err);
     lethe_lm_clear_hooks(j->lm);
     return st;
+}
+
+static lethe_status decode_exact(void *user, double *seconds, lethe_err *err) {
+    job *j = user;
+    return decode_with(j, j->exact, LETHE_HOOK_POST, seconds, err);
+}
+
+static lethe_status decode_compact(void *user, double *seconds, lethe_err *err) {
+    job *j = user;
+    return decode_with(j, j->compact, j->patch.hook, seconds, err);
 }
 
 /* SAE and features from files, or random ones of the model's width. */
@@ -206,6 +217,45 @@ static lethe_status load_features(job *j, lethe_err *err) {
     return st;
 }
 
+static lethe_status keep_row(void *user, const lethe_rows *rows, lethe_err *err) {
+    (void)err;
+    job *j = user;
+    for (size_t i = 0; i < rows->n; i++)
+        memcpy(j->x + (size_t)rows->pos[i] * rows->d, rows->x + i * rows->d,
+               rows->d * sizeof *j->x);
+    return LETHE_OK;
+}
+
+/* The compact gate from a file. It knows its layer. */
+static lethe_status load_patch(job *j, lethe_err *err) {
+    const lethe_bench_opts *o = j->o;
+    if (!o->patch) return LETHE_OK;
+    j->patch_given = true;
+    LETHE_TRY(lethe_patch_load(&j->patch, o->patch, err));
+    LETHE_TRY(lethe_patch_check_model(&j->patch, lethe_lm_get_info(j->lm), o->patch, err));
+    if (o->layer < 0) j->layer = j->patch.layer;
+    return lethe_lm_check_layer(j->lm, j->layer, err);
+}
+
+/* The compact gate of the exact one's features, its thresholds from a window of random tokens
+ * (without them it would fire far too often). */
+static lethe_status make_patch(job *j, lethe_err *err) {
+    const lethe_bench_opts *o = j->o;
+    size_t n = o->ctx_len;
+    lethe_seq seq = {j->token, n};
+    LETHE_TRY(lethe_alloc(&j->x, n, j->sae.d * sizeof *j->x, "rows of a window", err));
+    lethe_lm_clear_hooks(j->lm);
+    LETHE_TRY(lethe_lm_add_tap(j->lm, j->layer, LETHE_HOOK_POST, keep_row, j, err));
+    LETHE_TRY(lethe_lm_capture(j->lm, &seq, 1, err));
+    lethe_lm_clear_hooks(j->lm);
+    return lethe_bench_patch(&j->patch, &j->sae, j->feature, j->n_features, o->scale, j->x, n, err);
+}
+
+static double fired_share(const lethe_ablation *a) {
+    const lethe_hook_stats *s = lethe_ablation_stats(a);
+    return s->rows ? (double)s->rows_fired / (double)s->rows : 0;
+}
+
 static lethe_status bench_decode(job *j, const lethe_env *env, lethe_bench_result *r,
                                  lethe_err *err) {
     lethe_bench_race *race = lethe_bench_begin(r, "decode", 1, err);
@@ -219,24 +269,29 @@ static lethe_status bench_decode(job *j, const lethe_env *env, lethe_bench_resul
                           PROMPT, lethe_lm_ctx_len(j->lm));
     lethe_bench_add(race, "plain", "no intervention", true);
     lethe_bench_add(race, "exact", "exact gate", false);
+    lethe_bench_add(race, "compact", "compact gate", false);
     LETHE_TRY(load_features(j, err));
-    LETHE_TRY(
-        lethe_ablation_open(&j->ablation, &j->sae, j->feature, j->n_features, j->o->scale, err));
-    lethe_bench_plan plan = {.fn = {decode_plain, decode_exact}, .user = j};
+    LETHE_TRY(lethe_ablation_open(&j->exact, &j->sae, j->feature, j->n_features, j->o->scale, err));
+    if (!j->patch_given) LETHE_TRY(make_patch(j, err));
+    LETHE_TRY(lethe_ablation_open_patch(&j->compact, &j->patch, err));
+    lethe_bench_plan plan = {.fn = {decode_plain, decode_exact, decode_compact}, .user = j};
     LETHE_TRY(lethe_bench_alternate(race, &plan, j->o->rounds, env, err));
-    const lethe_hook_stats *s = lethe_ablation_stats(j->ablation);
-    double fired = s->rows ? (double)s->rows_fired / (double)s->rows : 0;
     bool ok = true;
     lethe_json_put(race->figures, "sae", json_string(j->random_sae ? "random" : j->o->sae), &ok);
     lethe_json_put(race->figures, "latents", json_integer((json_int_t)j->sae.m), &ok);
     lethe_json_put(race->figures, "features", json_integer((json_int_t)j->n_features), &ok);
     lethe_json_put(race->figures, "random_features", json_boolean(j->random_features), &ok);
-    lethe_json_put(race->figures, "fired_share", lethe_json_real(fired), &ok);
+    lethe_json_put(race->figures, "patch",
+                   json_string(j->patch_given ? j->o->patch : "of the same features"), &ok);
+    lethe_json_put(race->figures, "exact_fired", lethe_json_real(fired_share(j->exact)), &ok);
+    lethe_json_put(race->figures, "compact_fired", lethe_json_real(fired_share(j->compact)), &ok);
     lethe_strbuf_addf(&race->note,
-                      "%s SAE of %zu latents, k %zu, %zu %s features after layer %d, which fired "
-                      "at %.3g %% of rows",
+                      "%s SAE of %zu latents, k %zu, %zu %s features after layer %d\n"
+                      "the exact gate fired at %.3g %% of rows, the compact one (%s) at %.3g %%",
                       j->random_sae ? "random" : "given", j->sae.m, j->sae.k, j->n_features,
-                      j->random_features ? "random" : "chosen", j->layer, 100 * fired);
+                      j->random_features ? "random" : "chosen", j->layer,
+                      100 * fired_share(j->exact), j->patch_given ? "a patch" : "the same features",
+                      100 * fired_share(j->compact));
     return LETHE_OK;
 }
 
@@ -246,19 +301,25 @@ lethe_status lethe_bench_lm(const lethe_bench_opts *o, const lethe_env *env, let
     lethe_lm_opts lo = lethe_lm_defaults();
     lo.gpu_layers = o->gpu_layers;
     lo.ctx_len = o->ctx_len;
-    lo.hash = false;
+    lo.hash = o->patch != NULL; /* so that it is checked against the model */
     LETHE_TRY(lethe_lm_open(&j.lm, o->model, &lo, env, err));
     if (j.layer < 0) j.layer = lethe_pipeline_middle_layer(lethe_lm_get_info(j.lm)->n_layer);
     lethe_status st = lethe_lm_check_layer(j.lm, j.layer, err);
     if (!st && o->what & LETHE_BENCH_DECODE) st = load_sae(&j, err);
+    if (!st && o->what & LETHE_BENCH_DECODE) st = load_patch(&j, err);
     r->has_model = true;
     r->model = *lethe_lm_get_info(j.lm);
     r->layer = j.layer;
+    if (!st) st = lethe_alloc(&j.token, o->ctx_len, sizeof *j.token, "tokens of a prefill", err);
+    if (!st) random_tokens(&j, 0, j.token, o->ctx_len);
     if (!st && o->what & LETHE_BENCH_HARVEST) st = bench_harvest(&j, env, r, err);
     if (!st && o->what & LETHE_BENCH_DECODE) st = bench_decode(&j, env, r, err);
     lethe_lm_clear_hooks(j.lm);
     lethe_harvester_close(&j.harvester);
-    lethe_ablation_close(&j.ablation);
+    lethe_ablation_close(&j.exact);
+    lethe_ablation_close(&j.compact);
+    lethe_patch_free(&j.patch);
+    lethe_free(j.x);
     lethe_sae_free(&j.sae);
     lethe_lm_close(&j.lm);
     lethe_free(j.token);

@@ -6,6 +6,7 @@
 #define LETHE_STAGE_BENCH_PARTS_H
 
 #include "stage/bench.h"
+#include "stage/patch.h"
 
 /* One run of a side. *seconds: of what counts, so that what a run has to prepare does not. */
 typedef lethe_status (*lethe_bench_fn)(void *user, double *seconds, lethe_err *err);
@@ -32,6 +33,12 @@ double lethe_bench_peak_mib(void);
 
 /* The first n of a random order of 0 .. m - 1; owned. */
 lethe_status lethe_bench_features(int32_t **out, size_t n, size_t m, uint64_t seed, lethe_err *err);
+
+/* A patch of these features whose thresholds are calibrated on x [n, d]: the compact gate that
+ * belongs to them. */
+lethe_status lethe_bench_patch(lethe_patch *out, const lethe_sae *sae, const int32_t *feature,
+                               size_t n_features, double scale, const float *x, size_t n,
+                               lethe_err *err);
 
 lethe_status lethe_bench_train(const lethe_bench_opts *o, const lethe_env *env,
                                lethe_bench_result *r, lethe_err *err);

@@ -201,7 +201,7 @@ const lethe_setting lethe_settings[] = {
      "the SAE; in a run not given: its sae.safetensors"},
     {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL | PATCH | BENCH, ONCE, NULL, "FILE",
      "chosen features; in a run not given: its features.json"},
-    {"patch", NULL, LETHE_KIND_PATH, AT(patch), REMOVAL, ONCE, NULL, "FILE",
+    {"patch", NULL, LETHE_KIND_PATH, AT(patch), REMOVAL | BENCH, ONCE, NULL, "FILE",
      "a removal that \"lethe patch\" wrote, instead of SAE and features; brings layer, hook and "
      "scale along"},
     {"to", NULL, LETHE_KIND_STR, AT(to), PATCH, ONCE, NULL, "FILE",

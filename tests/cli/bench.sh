@@ -26,8 +26,8 @@ number tiny.json shape.m == 128
 number tiny.json shape.batch_size == 64
 for one in lethe one_thread dense; do side tiny.json train $one; done
 for one in lethe sgemm; do side tiny.json encode $one; done
-for one in exact dense; do side tiny.json gate $one; done
-for ratio in train.lethe train.one_thread encode.lethe gate.exact train.thread_gain; do
+for one in exact compact dense; do side tiny.json gate $one; done
+for ratio in train.lethe train.one_thread encode.lethe gate.exact gate.compact train.thread_gain; do
     case $ratio in *gain) number tiny.json $ratio '>' 0 ;; *) number tiny.json $ratio.ratio '>' 0 ;; esac
 done
 number tiny.json encode.exact_per_token '>=' 4 # k
@@ -58,7 +58,7 @@ check "without a reference there is no ratio" [ -z "$("$JSONGET" alone.json trai
 ok "$LETHE" bench --what gate "${tiny[@]}" --threads 1
 check "the table names the machine" grep -q "^machine  .* 1 threads" out
 check "the table names the shape" grep -q "d 32, 128 latents (x4), k 4, batch 64" out
-check "the table has both sides" [ "$(grep -cE '^gate +exact gate|^ +encoder read once' out)" -eq 2 ]
+check "the table has both sides" [ "$(grep -cE '^gate +exact gate|^ +compact gate|^ +encoder read once' out)" -eq 3 ]
 
 # On a model: the embedded default's without --model.
 ok "$LETHE" bench --what harvest,decode --steps 2 --max-new-tokens 8 --ctx-len 64 --expansion 4 --json
@@ -67,9 +67,10 @@ number model.json model.layers == 4
 number model.json harvest.share == 0.5
 number model.json harvest.rows '>' 0
 for one in harvest prefill; do side model.json harvest $one; done
-for one in plain exact; do side model.json decode $one; done
+for one in plain exact compact; do side model.json decode $one; done
 number model.json harvest.harvest.ratio '>' 0
 number model.json decode.exact.ratio '>' 0
+number model.json decode.compact.ratio '>' 0
 check "says that the SAE is a random one" [ "$("$JSONGET" model.json decode.sae)" = random ]
 check "says that the features are random ones" [ "$("$JSONGET" model.json decode.random_features)" = true ]
 
@@ -77,6 +78,13 @@ ok small run
 ok "$LETHE" bench --what decode --model "$model" --sae run/sae.safetensors --num-features 5 \
     --steps 1 --max-new-tokens 4
 check "says that the SAE was given" grep -q "given SAE of 768 latents, k 8, 5 random features after layer 1" out
+ok "$LETHE" features --out run --quiet --min-forget-fires 4 --near-weight 1
+ok "$LETHE" patch --out run --quiet --to p.safetensors
+ok "$LETHE" bench --what decode --model "$model" --patch p.safetensors --steps 1 --max-new-tokens 4 --json
+cp out patched.json
+check "says which patch" [ "$("$JSONGET" patched.json decode.patch)" = p.safetensors ]
+number patched.json model.layer == 1 # the patch's own
+expect 3 "run/sae.safetensors" "$LETHE" bench --what decode --patch run/sae.safetensors --quiet
 ok "$LETHE" bench --what gate --model "$model" --expansion 2 --steps 1 --json
 cp out width.json
 number width.json shape.d == 192 # the model's own
