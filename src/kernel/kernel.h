@@ -102,6 +102,14 @@ typedef struct lethe_kernels {
      * is not below the threshold (a NaN is not) into hit; returns their number. */
     size_t (*may_pass)(const int32_t *c, size_t n, const lethe_bound *b, int32_t *hit);
 
+    /* dots_i8 and may_pass in one, or NULL where an instruction set gains nothing from that: for
+     * each of the nt tokens and each of the `sets` bounds, bound[s nt + i], the hits among the nb
+     * latents (hits[s nt + i] of them, rising, in hit[s nt + i, nb]) and their products c (in c,
+     * likewise). nb is a multiple of 16; scratch: nb ld bytes. */
+    void (*sift)(const uint8_t *a, size_t nt, const int8_t *b, const int32_t *b_sum, size_t nb,
+                 size_t ld, const lethe_bound *bound, size_t sets, int32_t *hit, int32_t *c,
+                 uint32_t *hits, int8_t *scratch);
+
     /* One Adam update of n parameters, with g' = grad_scale g (g NULL: a zero gradient):
      *     m1 += (g' - m1) (1 - beta1)
      *     m2  = m2 beta2 + (1 - beta2) g'^2

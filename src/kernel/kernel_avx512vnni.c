@@ -4,6 +4,7 @@
  * keeps its sixteen sums in registers, so that it loads one register for every two products.
  */
 #include <immintrin.h>
+#include <string.h>
 
 #include "kernel/kernel_sets.h"
 
@@ -89,7 +90,141 @@ static int32_t vnni_dot_cross(const uint8_t *a_hi, const uint8_t *a_lo, const in
     return _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1));
 }
 
+/* ---- sift -------------------------------------------------------------------------------------
+ */
+
+/* Sixteen rows of ld bytes as [ld / 4][16][4]: four bytes of each row side by side, so that a
+ * register holds sixteen latents and no sum has to be folded. Transposes 16 x 16 words of 32 bits
+ * at a time. */
+static void pack16(int8_t *out, const int8_t *rows, size_t ld) {
+    for (size_t l = 0; l < ld; l += 64) {
+        __m512i r[16], t[16];
+        for (size_t j = 0; j < 16; j++) r[j] = load(rows + j * ld + l);
+        for (size_t j = 0; j < 16; j += 2) {
+            t[j] = _mm512_unpacklo_epi32(r[j], r[j + 1]);
+            t[j + 1] = _mm512_unpackhi_epi32(r[j], r[j + 1]);
+        }
+        for (size_t j = 0; j < 16; j += 4) {
+            r[j] = _mm512_unpacklo_epi64(t[j], t[j + 2]);
+            r[j + 1] = _mm512_unpackhi_epi64(t[j], t[j + 2]);
+            r[j + 2] = _mm512_unpacklo_epi64(t[j + 1], t[j + 3]);
+            r[j + 3] = _mm512_unpackhi_epi64(t[j + 1], t[j + 3]);
+        }
+        /* r[4 q + e] has word e of its four 128-bit lanes for rows 4 q .. 4 q + 3. */
+        for (size_t e = 0; e < 4; e++) {
+            __m512i a = _mm512_shuffle_i32x4(r[e], r[4 + e], 0x88);
+            __m512i b = _mm512_shuffle_i32x4(r[e], r[4 + e], 0xdd);
+            __m512i c = _mm512_shuffle_i32x4(r[8 + e], r[12 + e], 0x88);
+            __m512i d = _mm512_shuffle_i32x4(r[8 + e], r[12 + e], 0xdd);
+            t[e] = _mm512_shuffle_i32x4(a, c, 0x88);
+            t[4 + e] = _mm512_shuffle_i32x4(b, d, 0x88);
+            t[8 + e] = _mm512_shuffle_i32x4(a, c, 0xdd);
+            t[12 + e] = _mm512_shuffle_i32x4(b, d, 0xdd);
+        }
+        for (size_t w = 0; w < 16; w++) _mm512_storeu_si512(out + (l / 4 + w) * 64, t[w]);
+    }
+}
+
+/* What sift says about sixteen latents from place j on, for one token and one bound. */
+static inline void tell(__m512i c, size_t j, const lethe_bound *b, int32_t *hit, int32_t *product,
+                        uint32_t *hits) {
+    __m512 u = _mm512_mul_ps(_mm512_cvtepi32_ps(c), _mm512_mul_ps(_mm512_set1_ps(b->scale),
+                                                                  _mm512_loadu_ps(b->w_scale + j)));
+    u = _mm512_add_ps(u, _mm512_loadu_ps(b->bias + j));
+    u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(b->err), _mm512_loadu_ps(b->w_norm + j)));
+    u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(b->norm), _mm512_loadu_ps(b->w_err + j)));
+    for (size_t o = 0; o < b->outliers; o++)
+        u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(b->x_out[o]),
+                                           _mm512_loadu_ps(b->w_out + o * b->w_out_stride + j)));
+    __mmask16 pass = _mm512_cmp_ps_mask(u, _mm512_set1_ps(b->threshold), _CMP_NLT_UQ);
+    if (!pass) return;
+    __m512i place =
+        _mm512_add_epi32(_mm512_set1_epi32((int32_t)j),
+                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    _mm512_mask_compressstoreu_epi32(hit + *hits, pass, place);
+    _mm512_mask_compressstoreu_epi32(product + *hits, pass, c);
+    *hits += (uint32_t)__builtin_popcount((unsigned)pass);
+}
+
+typedef struct sifting {
+    const uint8_t *a;
+    size_t nt, nb, ld, sets;
+    const int32_t *b_sum;
+    const lethe_bound *bound;
+    int32_t *hit, *c;
+    uint32_t *hits;
+} sifting;
+
+/* Tokens i .. i + na - 1 by the latents of one or two packed registers from place j on: na times
+ * `wide` sums stay in registers. The loops over them are unrolled, and only copies are indexed
+ * later, or gcc would keep the sums in memory. */
+static inline __attribute__((always_inline)) void
+sift_some(const sifting *s, size_t i, size_t na, size_t j, size_t wide, const int8_t *packed) {
+    const size_t ld = s->ld;
+    const uint8_t *a = s->a + i * ld;
+    __m512i acc[12][2], sum[2][12];
+#pragma GCC unroll 12
+    for (size_t q = 0; q < na; q++) acc[q][0] = acc[q][1] = _mm512_setzero_si512();
+    for (size_t l = 0; l < ld; l += 4) {
+        __m512i w0 = load(packed + l * 16), w1 = w0;
+        if (wide == 2) w1 = load(packed + 16 * ld + l * 16);
+#pragma GCC unroll 12
+        for (size_t q = 0; q < na; q++) {
+            int32_t four;
+            memcpy(&four, a + q * ld + l, sizeof four);
+            __m512i x = _mm512_set1_epi32(four);
+            acc[q][0] = _mm512_dpbusd_epi32(acc[q][0], x, w0);
+            if (wide == 2) acc[q][1] = _mm512_dpbusd_epi32(acc[q][1], x, w1);
+        }
+    }
+#pragma GCC unroll 12
+    for (size_t q = 0; q < na; q++) {
+        sum[0][q] = acc[q][0];
+        sum[1][q] = acc[q][1];
+    }
+    for (size_t v = 0; v < wide; v++) {
+        __m512i offset = _mm512_slli_epi32(load(s->b_sum + j + 16 * v), 7);
+        for (size_t q = 0; q < na; q++) {
+            __m512i c = _mm512_sub_epi32(sum[v][q], offset);
+            for (size_t set = 0; set < s->sets; set++) {
+                size_t at = set * s->nt + i + q;
+                tell(c, j + 16 * v, s->bound + at, s->hit + at * s->nb, s->c + at * s->nb,
+                     s->hits + at);
+            }
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void sift_wide(const sifting *s, size_t j, size_t wide,
+                                                            const int8_t *packed) {
+    size_t i = 0;
+    for (; i + 12 <= s->nt; i += 12) sift_some(s, i, 12, j, wide, packed);
+    for (; i + 4 <= s->nt; i += 4) sift_some(s, i, 4, j, wide, packed);
+    for (; i < s->nt; i++) sift_some(s, i, 1, j, wide, packed);
+}
+
+static void vnni_sift(const uint8_t *a, size_t nt, const int8_t *b, const int32_t *b_sum, size_t nb,
+                      size_t ld, const lethe_bound *bound, size_t sets, int32_t *hit, int32_t *c,
+                      uint32_t *hits, int8_t *scratch) {
+    const sifting s = {.a = a,
+                       .nt = nt,
+                       .nb = nb,
+                       .ld = ld,
+                       .sets = sets,
+                       .b_sum = b_sum,
+                       .bound = bound,
+                       .hit = hit,
+                       .c = c,
+                       .hits = hits};
+    for (size_t i = 0; i < sets * nt; i++) hits[i] = 0;
+    for (size_t j = 0; j < nb; j += 16) pack16(scratch + j * ld, b + j * ld, ld);
+    size_t j = 0;
+    for (; j + 32 <= nb; j += 32) sift_wide(&s, j, 2, scratch + j * ld);
+    for (; j < nb; j += 16) sift_wide(&s, j, 1, scratch + j * ld);
+}
+
 void lethe_overlay_avx512vnni(lethe_kernels *k) {
     k->dots_i8 = vnni_dots_i8;
     k->dot_cross = vnni_dot_cross;
+    k->sift = vnni_sift;
 }

@@ -163,5 +163,6 @@ const lethe_kernels lethe_kernels_ref = {
     .dots_i8 = ref_dots_i8,
     .dot_cross = ref_dot_cross,
     .may_pass = ref_may_pass,
+    .sift = NULL,
     .adam = ref_adam,
 };

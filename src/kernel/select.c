@@ -25,8 +25,8 @@
 
 /* A tile's digits of tokens and of latents each stay within the second-level cache. */
 #define TILE_BYTES (1 << 19)
-#define MOST_TOKENS 256
-#define FEW_TOKENS 32 /* fewer would read the encoder too often */
+#define MOST_TOKENS 264 /* a multiple of 12: what sift takes at a time */
+#define FEW_TOKENS 32   /* fewer would read the encoder too often */
 #define MOST_LATENTS 256
 
 /* Tokens of the pilot, the fewest tokens that are worth one, and the place (counted from the
@@ -75,8 +75,8 @@ typedef struct work {
 } work;
 
 static void bench_free(lethe_select_bench *b) {
-    void *const all[] = {b->hi,   b->lo, b->digits, b->whole, b->x_out, b->rest,
-                         b->w_hi, b->c,  b->hit,    b->lower, b->key};
+    void *const all[] = {b->hi, b->lo,  b->digits, b->whole, b->x_out, b->rest, b->w_hi,
+                         b->c,  b->hit, b->lower,  b->key,   b->bound, b->hits, b->packed};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
 }
 
@@ -96,10 +96,14 @@ static lethe_status bench_alloc(const lethe_select_job *job, size_t threads, let
     LETHE_TRY(lethe_alloc(&b->x_out, nt, LETHE_OUTLIERS * sizeof *b->x_out, what, err));
     LETHE_TRY(lethe_alloc(&b->rest, job->d, sizeof *b->rest, what, err));
     if (job->from->rows) LETHE_TRY(lethe_alloc(&b->w_hi, nm, ld, what, err));
+    nt *= job->n_sel;
+    LETHE_TRY(lethe_alloc(&b->bound, nt, sizeof *b->bound, what, err));
     LETHE_TRY(lethe_alloc(&b->c, nt, nm * sizeof *b->c, what, err));
+    LETHE_TRY(lethe_alloc(&b->hit, nt, nm * sizeof *b->hit, what, err));
+    LETHE_TRY(lethe_alloc(&b->hits, nt, sizeof *b->hits, what, err));
+    LETHE_TRY(lethe_alloc(&b->packed, nm, ld, what, err));
     LETHE_TRY(lethe_alloc(&b->lower, cap, 2 * threads * sizeof *b->lower, what, err));
-    LETHE_TRY(lethe_alloc(&b->key, k, LETHE_FULL_TOKENS * sizeof *b->key, what, err));
-    return lethe_alloc(&b->hit, nm, sizeof *b->hit, what, err);
+    return lethe_alloc(&b->key, k, LETHE_FULL_TOKENS * sizeof *b->key, what, err);
 }
 
 static void work_free(work *w) {

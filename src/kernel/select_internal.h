@@ -64,8 +64,10 @@ typedef struct lethe_select_bench {
     float *x_out;         /* [tile_n, LETHE_OUTLIERS] */
     float *rest;          /* [d] a token without its outliers */
     int8_t *w_hi;         /* [tile_m, ld] gathered rows */
-    int32_t *c;           /* [tile_n, tile_m] */
-    int32_t *hit;         /* [tile_m] */
+    lethe_bound *bound;   /* [n_sel, tile_n] */
+    int32_t *c, *hit;     /* [n_sel, tile_n, tile_m]: products, and places within the block */
+    uint32_t *hits;       /* [n_sel, tile_n] */
+    int8_t *packed;       /* [tile_m, ld] scratch of sift */
     float *lower;         /* room for the lower bounds of a token */
     uint64_t *key;        /* room for the keys of LETHE_FULL_TOKENS top-ks */
     lethe_select_stats stats;

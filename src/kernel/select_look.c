@@ -12,6 +12,9 @@
 
 #include "kernel/select_internal.h"
 
+/* Packing a block of latents pays from this many tokens on. */
+#define FEW_FOR_SIFT 8
+
 static void digits_of(const lethe_select_job *job, const float *x, size_t i,
                       lethe_select_bench *b) {
     const lethe_kernels *kern = lethe_kernels_get();
@@ -135,35 +138,65 @@ static const int8_t *rows_hi(const lethe_select_job *job, size_t first, size_t n
     return b->w_hi;
 }
 
-void lethe_select_look(const lethe_select_job *job, size_t nt, size_t first, size_t end,
-                       lethe_seat *seats, size_t stride, lethe_select_bench *b) {
+/* Bounds for nt tokens and the latents from place `at` on. */
+static void set_bounds(const lethe_select_job *job, size_t nt, size_t at, const lethe_seat *seats,
+                       size_t stride, lethe_select_bench *b) {
+    for (size_t s = 0; s < job->n_sel; s++)
+        for (size_t i = 0; i < nt; i++) {
+            const lethe_digits *x = &b->digits[i];
+            b->bound[s * nt + i] = (lethe_bound){
+                .scale = x->scale,
+                .err = x->err1 + LETHE_SIEVE_SLACK(job->d) * b->whole[i],
+                .norm = x->norm,
+                .threshold = seats[s * stride + i].threshold,
+                .w_scale = job->scale + at,
+                .w_norm = job->norm + at,
+                .w_err = job->err1 + at,
+                .bias = job->bias[s] + at,
+                .outliers = job->outliers,
+                .x_out = b->x_out + i * LETHE_OUTLIERS,
+                .w_out = job->outliers ? job->w_out + at : NULL,
+                .w_out_stride = job->m,
+            };
+        }
+}
+
+/* The first look at nt tokens and nm latents, the bounds set. The row of products in c becomes that
+ * of the hits' products. */
+static void first_look(const lethe_select_job *job, size_t nt, size_t at, size_t nm,
+                       lethe_select_bench *b) {
     const lethe_kernels *kern = lethe_kernels_get();
     size_t ld = job->from->sieve->ld;
+    const int8_t *w = rows_hi(job, at, nm, b);
+    if (kern->sift && nm % 16 == 0 && nt >= FEW_FOR_SIFT) {
+        kern->sift(b->hi, nt, w, job->sum_hi + at, nm, ld, b->bound, job->n_sel, b->hit, b->c,
+                   b->hits, b->packed);
+        return;
+    }
+    kern->dots_i8(b->c, nm, b->hi, nt, w, job->sum_hi + at, nm, ld);
+    for (size_t s = job->n_sel; s-- > 0;) /* the products are those of selection 0 */
+        for (size_t i = 0; i < nt; i++) {
+            size_t row = s * nt + i;
+            int32_t *hit = b->hit + row * nm, *c = b->c + row * nm;
+            const int32_t *product = b->c + i * nm;
+            size_t hits = kern->may_pass(product, nm, &b->bound[row], hit);
+            for (size_t h = 0; h < hits; h++) c[h] = product[hit[h]];
+            b->hits[row] = (uint32_t)hits;
+        }
+}
+
+void lethe_select_look(const lethe_select_job *job, size_t nt, size_t first, size_t end,
+                       lethe_seat *seats, size_t stride, lethe_select_bench *b) {
     for (size_t at = first, nm; at < end; at += nm) {
         nm = end - at < job->tile_m ? end - at : job->tile_m;
-        kern->dots_i8(b->c, nm, b->hi, nt, rows_hi(job, at, nm, b), job->sum_hi + at, nm, ld);
+        set_bounds(job, nt, at, seats, stride, b);
+        first_look(job, nt, at, nm, b);
         for (size_t s = 0; s < job->n_sel; s++)
             for (size_t i = 0; i < nt; i++) {
                 lethe_seat *seat = &seats[s * stride + i];
-                const lethe_digits *x = &b->digits[i];
-                if (seat->full) continue;
-                const lethe_bound bound = {
-                    .scale = x->scale,
-                    .err = x->err1 + LETHE_SIEVE_SLACK(job->d) * b->whole[i],
-                    .norm = x->norm,
-                    .threshold = seat->threshold,
-                    .w_scale = job->scale + at,
-                    .w_norm = job->norm + at,
-                    .w_err = job->err1 + at,
-                    .bias = job->bias[s] + at,
-                    .outliers = job->outliers,
-                    .x_out = b->x_out + i * LETHE_OUTLIERS,
-                    .w_out = job->outliers ? job->w_out + at : NULL,
-                    .w_out_stride = job->m,
-                };
-                size_t hits = kern->may_pass(b->c + i * nm, nm, &bound, b->hit);
-                for (size_t h = 0; h < hits && !seat->full; h++)
-                    second_look(job, s, i, at + (size_t)b->hit[h], b->c[i * nm + (size_t)b->hit[h]],
+                size_t row = s * nt + i;
+                for (size_t h = 0; h < b->hits[row] && !seat->full; h++)
+                    second_look(job, s, i, at + (size_t)b->hit[row * nm + h], b->c[row * nm + h],
                                 seat, b);
             }
         b->stats.pairs += nt * nm * job->n_sel;

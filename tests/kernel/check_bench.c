@@ -4,6 +4,7 @@
  * is the best of several rounds: nanoseconds a call, and a rate.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/run.h"
@@ -218,5 +219,60 @@ void bench_may_pass(const lethe_kernels *k) {
                                 .bias = w.p[D]};
         w.p[OUT] = check_place(OUT, w.n * sizeof(int32_t), 0);
         measure(label(w.n), run_may_pass, &w, 5.0 * sizeof(float) * (double)w.n, "GB/s");
+    }
+}
+
+enum { SIFTED = 264, BLOCK = 256 }; /* tokens and latents of a tile */
+
+typedef struct sift_work {
+    const lethe_kernels *k;
+    uint8_t *a;
+    int8_t *b, *scratch;
+    int32_t *b_sum, *hit, *c;
+    uint32_t *hits;
+    lethe_bound *bound;
+    size_t ld;
+} sift_work;
+
+static sift_work sift_now;
+
+static void run_sift(work *w) {
+    (void)w;
+    const sift_work *s = &sift_now;
+    s->k->sift(s->a, SIFTED, s->b, s->b_sum, BLOCK, s->ld, s->bound, 1, s->hit, s->c, s->hits,
+               s->scratch);
+}
+
+/* Nothing passes: what is left is product and comparison. */
+void bench_sift(const lethe_kernels *k) {
+    if (!k->sift) return;
+    for (size_t i = 0; i < SIZES; i++) {
+        size_t ld = sizes[i], cells = (size_t)SIFTED * BLOCK;
+        sift_work s = {.k = k,
+                       .a = aligned_alloc(64, SIFTED * ld),
+                       .b = aligned_alloc(64, BLOCK * ld),
+                       .scratch = aligned_alloc(64, BLOCK * ld),
+                       .b_sum = calloc(BLOCK, sizeof(int32_t)),
+                       .hit = calloc(cells, sizeof(int32_t)),
+                       .c = calloc(cells, sizeof(int32_t)),
+                       .hits = calloc(SIFTED, sizeof(uint32_t)),
+                       .bound = calloc(SIFTED, sizeof(lethe_bound)),
+                       .ld = ld};
+        float *zero = calloc(BLOCK, sizeof *zero);
+        if (!s.a || !s.b || !s.scratch || !s.b_sum || !s.hit || !s.c || !s.hits || !s.bound ||
+            !zero)
+            abort();
+        memset(s.a, 1, SIFTED * ld);
+        memset(s.b, 1, BLOCK * ld);
+        for (size_t t = 0; t < SIFTED; t++)
+            s.bound[t] = (lethe_bound){
+                .threshold = 1, .w_scale = zero, .w_norm = zero, .w_err = zero, .bias = zero};
+        sift_now = s;
+        work w = {.k = k, .n = ld};
+        char what[32];
+        snprintf(what, sizeof what, "%d x %d x %zu", SIFTED, BLOCK, ld);
+        measure(what, run_sift, &w, 2.0 * (double)cells * (double)ld, "GOP/s");
+        void *const all[] = {s.a, s.b, s.scratch, s.b_sum, s.hit, s.c, s.hits, s.bound, zero};
+        for (size_t j = 0; j < sizeof all / sizeof *all; j++) free(all[j]);
     }
 }

@@ -34,6 +34,7 @@ void check_digits(const lethe_kernels *k);
 void check_dots_i8(const lethe_kernels *k);
 void check_dot_cross(const lethe_kernels *k);
 void check_may_pass(const lethe_kernels *k);
+void check_sift(const lethe_kernels *k);
 
 /* What kernel/sieve.h claims, with the slots of this table together: the error of dot against the
  * slack, and both looks against their bounds. */
@@ -50,6 +51,7 @@ void bench_digits(const lethe_kernels *k);
 void bench_dots_i8(const lethe_kernels *k);
 void bench_dot_cross(const lethe_kernels *k);
 void bench_may_pass(const lethe_kernels *k);
+void bench_sift(const lethe_kernels *k);
 
 /* ---- report ----------------------------------------------------------------------------------
  */

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The slot `sift`, where a table has it, against dots_i8 and may_pass of plain C one after the
+ * other.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel/checkasm.h"
+
+enum { A, B, C, D, E, F, G, HIT, PRODUCT, HITS, SCRATCH };
+enum { MOST_TOKENS = 29, MOST_SETS = 2 };
+
+static const lethe_kernels *const ref = &lethe_kernels_ref;
+
+typedef struct sifted {
+    size_t nt, nb, ld, sets;
+    const uint8_t *a;
+    const int8_t *b;
+    const int32_t *b_sum;
+    lethe_bound bound[MOST_SETS * MOST_TOKENS];
+    const int32_t *hit, *c;
+    const uint32_t *hits;
+} sifted;
+
+static void set_bounds(sifted *s, check_kind kind) {
+    size_t outliers = check_below(3), stride = s->nb + 16;
+    static float x_out[MOST_SETS * MOST_TOKENS][2];
+    const float *w_scale = check_floats(D, s->nb, kind, check_offset());
+    const float *w_norm = check_floats(E, s->nb, kind, check_offset());
+    const float *bias = check_floats(F, s->nb, kind, check_offset());
+    const float *w_out = check_floats(G, stride + s->nb, kind, check_offset());
+    for (size_t r = 0; r < s->sets * s->nt; r++) {
+        x_out[r][0] = check_draw(kind), x_out[r][1] = check_draw(kind);
+        s->bound[r] = (lethe_bound){.scale = check_draw(kind) * 1e-4f,
+                                    .err = check_draw(kind),
+                                    .norm = check_draw(kind),
+                                    .threshold = check_draw(kind),
+                                    .w_scale = w_scale,
+                                    .w_norm = w_norm,
+                                    .w_err = w_norm,
+                                    .bias = bias,
+                                    .outliers = outliers,
+                                    .x_out = x_out[r],
+                                    .w_out = w_out,
+                                    .w_out_stride = stride};
+    }
+}
+
+static bool row_is_right(const sifted *s, size_t r, int32_t *product, int32_t *want) {
+    size_t i = r % s->nt;
+    ref->dots_i8(product, s->nb, s->a + i * s->ld, 1, s->b, s->b_sum, s->nb, s->ld);
+    size_t n = ref->may_pass(product, s->nb, &s->bound[r], want);
+    const int32_t *hit = s->hit + r * s->nb, *c = s->c + r * s->nb;
+    if (s->hits[r] != n) return false;
+    for (size_t h = 0; h < n; h++)
+        if (hit[h] != want[h] || c[h] != product[want[h]]) return false;
+    return true;
+}
+
+static void sift_once(const lethe_kernels *k, check_kind kind, size_t nt, size_t nb, size_t ld,
+                      size_t sets) {
+    sifted s = {.nt = nt, .nb = nb, .ld = ld, .sets = sets};
+    uint8_t *a = check_place(A, nt * ld, check_byte_offset());
+    int8_t *b = check_place(B, nb * ld, check_byte_offset());
+    int32_t *b_sum = check_place(C, nb * sizeof *b_sum, check_offset());
+    for (size_t i = 0; i < nt * ld; i++) a[i] = (uint8_t)check_below(256);
+    memset(b_sum, 0, nb * sizeof *b_sum);
+    for (size_t i = 0; i < nb * ld; i++) {
+        b[i] = (int8_t)((int)check_below(255) - 127);
+        b_sum[i / ld] += b[i];
+    }
+    s.a = a, s.b = b, s.b_sum = b_sum;
+    set_bounds(&s, kind);
+    size_t cells = sets * nt * nb;
+    int32_t *hit = check_place(HIT, cells * sizeof *hit, check_offset());
+    int32_t *c = check_place(PRODUCT, cells * sizeof *c, check_offset());
+    uint32_t *hits = check_place(HITS, sets * nt * sizeof *hits, check_offset());
+    int8_t *scratch = check_place(SCRATCH, nb * ld, check_byte_offset());
+    k->sift(a, nt, b, b_sum, nb, ld, s.bound, sets, hit, c, hits, scratch);
+    check_calls++;
+    if (!check_canaries(HIT, "hit") || !check_canaries(PRODUCT, "c") ||
+        !check_canaries(HITS, "hits") || !check_canaries(SCRATCH, "scratch"))
+        return;
+    s.hit = hit, s.c = c, s.hits = hits;
+    int32_t product[256], want[256];
+    for (size_t r = 0; r < sets * nt; r++)
+        if (!row_is_right(&s, r, product, want)) {
+            check_fail("%zu tokens, %zu latents, %zu bytes, %zu sets, %s: row %zu differs", nt, nb,
+                       ld, sets, check_kind_name(kind), r);
+            return;
+        }
+}
+
+void check_sift(const lethe_kernels *k) {
+    if (!k->sift) return;
+    static const size_t widths[] = {64, 128, 192, 320, 1024};
+    for (check_kind kind = 0; kind < CHECK_KINDS; kind++)
+        for (size_t nt = 1; nt <= MOST_TOKENS; nt++)
+            for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
+                sift_once(k, kind, nt, 16 * (1 + check_below(5)), widths[w], 1 + nt % MOST_SETS);
+}
