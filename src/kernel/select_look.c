@@ -128,6 +128,13 @@ static void second_look(const lethe_select_job *job, size_t s, size_t i, size_t 
         give_up(seat);
 }
 
+/* The digits of a latent that is looked at soon: mostly not in the cache yet. */
+static void fetch(const lethe_select_job *job, size_t place) {
+    const lethe_sieve *sv = job->from->sieve;
+    const int8_t *lo = sv->lo + lethe_place_row(job, place) * sv->ld;
+    for (size_t l = 0; l < sv->ld && l < 1024; l += 64) __builtin_prefetch(lo + l);
+}
+
 /* The rows of the digits from place `first` on. */
 static const int8_t *rows_hi(const lethe_select_job *job, size_t first, size_t nm,
                              lethe_select_bench *b) {
@@ -195,9 +202,11 @@ void lethe_select_look(const lethe_select_job *job, size_t nt, size_t first, siz
             for (size_t i = 0; i < nt; i++) {
                 lethe_seat *seat = &seats[s * stride + i];
                 size_t row = s * nt + i;
-                for (size_t h = 0; h < b->hits[row] && !seat->full; h++)
+                for (size_t h = 0; h < b->hits[row] && !seat->full; h++) {
+                    if (h + 2 < b->hits[row]) fetch(job, at + (size_t)b->hit[row * nm + h + 2]);
                     second_look(job, s, i, at + (size_t)b->hit[row * nm + h], b->c[row * nm + h],
                                 seat, b);
+                }
             }
         b->stats.pairs += nt * nm * job->n_sel;
     }
