@@ -11,7 +11,7 @@ OPTIONS ?=
 BUILD     = build
 BUILD_ASAN = build-asan
 
-.PHONY: all demo test test-plain test-asan test-slow bench check install deps model clean help
+.PHONY: all demo test test-plain test-asan test-slow bench check check-arm install deps model clean help
 
 all: $(BUILD)/.configured ## build build/lethe
 	@$(CMAKE) --build $(BUILD) -j $(JOBS)
@@ -48,6 +48,9 @@ test: check test-plain test-asan ## all tests: plain, then under AddressSanitize
 check: all ## include directions and symbol prefixes
 	@tools/check-includes.sh
 	@tools/check-symbols.sh $(BUILD)/liblethe.a
+
+check-arm: ## the kernels for 64-bit Arm, cross-compiled, under emulation
+	@tools/check-arm.sh
 
 test-plain: all
 	@cd $(BUILD) && ctest --output-on-failure -LE slow

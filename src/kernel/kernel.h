@@ -87,8 +87,8 @@ typedef struct lethe_kernels {
     void (*digits)(const float *v, size_t n, int8_t *hi, int8_t *lo, lethe_digits *out);
 
     /* c[i, j] = sum over l < ld of (a[i, l] - 128) b[j, l], for i < na, j < nb; rows of a and b are
-     * ld bytes long, a multiple of LETHE_DIGIT_PAD, ld <= 2^15; rows of c are ldc long. b_sum[j]:
-     * the sum of row j of b. Exact. */
+     * ld bytes long, a multiple of LETHE_DIGIT_PAD, 0 < ld <= 2^15; rows of c are ldc long.
+     * b_sum[j]: the sum of row j of b. Exact. */
     void (*dots_i8)(int32_t *c, size_t ldc, const uint8_t *a, size_t na, const int8_t *b,
                     const int32_t *b_sum, size_t nb, size_t ld);
 
