@@ -105,7 +105,8 @@ typedef struct lethe_kernels {
     /* dots_i8 and may_pass in one, or NULL where an instruction set gains nothing from that: for
      * each of the nt tokens and each of the `sets` bounds, bound[s nt + i], the hits among the nb
      * latents (hits[s nt + i] of them, rising, in hit[s nt + i, nb]) and their products c (in c,
-     * likewise). nb is a multiple of 16; scratch: nb ld bytes. */
+     * likewise). nb is a multiple of 16; what belongs to the latents is the same in all bounds of a
+     * set; scratch: nb ld bytes. */
     void (*sift)(const uint8_t *a, size_t nt, const int8_t *b, const int32_t *b_sum, size_t nb,
                  size_t ld, const lethe_bound *bound, size_t sets, int32_t *hit, int32_t *c,
                  uint32_t *hits, int8_t *scratch);

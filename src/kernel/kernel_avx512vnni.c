@@ -99,7 +99,12 @@ static int32_t vnni_dot_cross(const uint8_t *a_hi, const uint8_t *a_lo, const in
 static void pack16(int8_t *out, const int8_t *rows, size_t ld) {
     for (size_t l = 0; l < ld; l += 64) {
         __m512i r[16], t[16];
-        for (size_t j = 0; j < 16; j++) r[j] = load(rows + j * ld + l);
+        for (size_t j = 0; j < 16; j++) {
+            r[j] = load(rows + j * ld + l);
+            /* The next sixteen rows come from far away, and no prefetcher follows sixteen streams.
+             */
+            _mm_prefetch((const char *)(rows + (16 + j) * ld + l), _MM_HINT_T0);
+        }
         for (size_t j = 0; j < 16; j += 2) {
             t[j] = _mm512_unpacklo_epi32(r[j], r[j + 1]);
             t[j + 1] = _mm512_unpackhi_epi32(r[j], r[j + 1]);
@@ -125,23 +130,36 @@ static void pack16(int8_t *out, const int8_t *rows, size_t ld) {
     }
 }
 
-/* What sift says about sixteen latents from place j on, for one token and one bound. */
-static inline void tell(__m512i c, size_t j, const lethe_bound *b, int32_t *hit, int32_t *product,
-                        uint32_t *hits) {
-    __m512 u = _mm512_mul_ps(_mm512_cvtepi32_ps(c), _mm512_mul_ps(_mm512_set1_ps(b->scale),
-                                                                  _mm512_loadu_ps(b->w_scale + j)));
-    u = _mm512_add_ps(u, _mm512_loadu_ps(b->bias + j));
-    u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(b->err), _mm512_loadu_ps(b->w_norm + j)));
-    u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(b->norm), _mm512_loadu_ps(b->w_err + j)));
+/* What belongs to sixteen latents from place j on, for all tokens of a set. */
+typedef struct sixteen {
+    __m512 scale, norm, err, bias;
+    __m512i place;
+} sixteen;
+
+static inline sixteen sixteen_from(const lethe_bound *b, size_t j) {
+    return (sixteen){.scale = _mm512_loadu_ps(b->w_scale + j),
+                     .norm = _mm512_loadu_ps(b->w_norm + j),
+                     .err = _mm512_loadu_ps(b->w_err + j),
+                     .bias = _mm512_loadu_ps(b->bias + j),
+                     .place = _mm512_add_epi32(
+                         _mm512_set1_epi32((int32_t)j),
+                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))};
+}
+
+/* What sift says about them for one token. */
+static inline void tell(__m512i c, const sixteen *w, size_t j, const lethe_bound *b, int32_t *hit,
+                        int32_t *product, uint32_t *hits) {
+    __m512 u =
+        _mm512_mul_ps(_mm512_cvtepi32_ps(c), _mm512_mul_ps(_mm512_set1_ps(b->scale), w->scale));
+    u = _mm512_add_ps(u, w->bias);
+    u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(b->err), w->norm));
+    u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(b->norm), w->err));
     for (size_t o = 0; o < b->outliers; o++)
         u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(b->x_out[o]),
                                            _mm512_loadu_ps(b->w_out + o * b->w_out_stride + j)));
     __mmask16 pass = _mm512_cmp_ps_mask(u, _mm512_set1_ps(b->threshold), _CMP_NLT_UQ);
     if (!pass) return;
-    __m512i place =
-        _mm512_add_epi32(_mm512_set1_epi32((int32_t)j),
-                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-    _mm512_mask_compressstoreu_epi32(hit + *hits, pass, place);
+    _mm512_mask_compressstoreu_epi32(hit + *hits, pass, w->place);
     _mm512_mask_compressstoreu_epi32(product + *hits, pass, c);
     *hits += (uint32_t)__builtin_popcount((unsigned)pass);
 }
@@ -183,14 +201,14 @@ sift_some(const sifting *s, size_t i, size_t na, size_t j, size_t wide, const in
         sum[1][q] = acc[q][1];
     }
     for (size_t v = 0; v < wide; v++) {
-        __m512i offset = _mm512_slli_epi32(load(s->b_sum + j + 16 * v), 7);
-        for (size_t q = 0; q < na; q++) {
-            __m512i c = _mm512_sub_epi32(sum[v][q], offset);
-            for (size_t set = 0; set < s->sets; set++) {
-                size_t at = set * s->nt + i + q;
-                tell(c, j + 16 * v, s->bound + at, s->hit + at * s->nb, s->c + at * s->nb,
-                     s->hits + at);
-            }
+        size_t place = j + 16 * v;
+        __m512i offset = _mm512_slli_epi32(load(s->b_sum + place), 7);
+        for (size_t set = 0; set < s->sets; set++) {
+            size_t at = set * s->nt + i;
+            const sixteen w = sixteen_from(s->bound + at, place);
+            for (size_t q = 0; q < na; q++, at++)
+                tell(_mm512_sub_epi32(sum[v][q], offset), &w, place, s->bound + at,
+                     s->hit + at * s->nb, s->c + at * s->nb, s->hits + at);
         }
     }
 }

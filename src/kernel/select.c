@@ -25,9 +25,9 @@
 
 /* A tile's digits of tokens and of latents each stay within the second-level cache. */
 #define TILE_BYTES (1 << 19)
-#define MOST_TOKENS 264 /* a multiple of 12: what sift takes at a time */
+#define MOST_TOKENS 528 /* a multiple of 12: what sift takes at a time */
 #define FEW_TOKENS 32   /* fewer would read the encoder too often */
-#define MOST_LATENTS 256
+#define MOST_LATENTS 128
 
 /* Tokens of the pilot, the fewest tokens that are worth one, and the place (counted from the
  * lowest) of the pilot's ratio that becomes the guess. */

@@ -107,19 +107,19 @@ static void second_look(const lethe_select_job *job, size_t s, size_t i, size_t 
     size_t ld = sv->ld, row = lethe_place_row(job, place);
     int32_t cross = lethe_kernels_get()->dot_cross(b->hi + i * ld, b->lo + i * ld,
                                                    sv->hi + row * ld, sv->lo + row * ld, ld);
-    double digits = (double)c + ((double)cross - 128.0 * (double)sv->sum_lo[row] -
-                                 128.0 * (double)sv->sum_hi[row]) /
-                                    LETHE_LO_DIGIT;
-    double a = (double)x->scale * (double)sv->scale[row] * digits + (double)job->sel[s].bias[row];
+    double digits =
+        (double)c + ((double)cross - 128 * ((double)sv->sum_lo[row] + (double)sv->sum_hi[row])) *
+                        (1.0 / LETHE_LO_DIGIT);
+    float bias = job->sel[s].bias[row];
+    double a = (double)x->scale * (double)sv->scale[row] * digits + (double)bias;
     for (size_t o = 0; o < job->outliers; o++)
         a += (double)b->x_out[i * LETHE_OUTLIERS + o] * (double)job->w_out[o * job->m + place];
-    double w = (double)sv->norm[row], w_err = (double)sv->err1[row], w_err2 = (double)sv->err2[row];
-    double off = ((double)x->err1 + (double)x->err2) * (w_err + w_err2) + (double)x->err2 * w +
-                 ((double)x->norm + (double)x->err2) * w_err2 +
-                 (double)LETHE_SIEVE_SLACK(job->d) * (double)b->whole[i] * w +
-                 (fabs(a) + fabs((double)job->sel[s].bias[row])) * 0x1p-21 +
-                 (double)LETHE_SIEVE_TINY;
-    float upper = (float)(a + off), lower = (float)(a - off);
+    float w = sv->norm[row], w_err2 = sv->err2[row];
+    float off = (x->err1 + x->err2) * (sv->err1[row] + w_err2) + x->err2 * w +
+                (x->norm + x->err2) * w_err2 + LETHE_SIEVE_SLACK(job->d) * b->whole[i] * w +
+                (fabsf((float)a) + fabsf(bias)) * 0x1p-20f;
+    off = off * 1.0001f + LETHE_SIEVE_TINY; /* for the rounding of this line and the last */
+    float upper = (float)a + off, lower = (float)a - off;
     b->stats.second++;
     if (upper < seat->threshold) return;
     seat->list[seat->count++] =
