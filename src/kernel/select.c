@@ -60,14 +60,13 @@ static size_t ceil_div(size_t a, size_t b) {
 typedef struct work {
     lethe_select_job job;
     int threads;
-    size_t chunk;                           /* tokens that have seats at a time */
-    size_t seats;                           /* seats of a selection */
-    lethe_seat *seat;                       /* [n_sel, seats]: by part, then by token */
+    size_t seats;                           /* of a selection */
+    lethe_seat *seat;                       /* [n_sel, seats]: see seats_of */
     lethe_candidate *candidate;             /* lists of the seats */
     lethe_select_bench *bench;              /* [threads] */
     uint32_t *list, *again;                 /* [n] tokens to work off */
-    uint8_t *verdict[LETHE_SELECTIONS];     /* [chunk] how finish() ended */
-    uint32_t *full;                         /* [chunk] places of a round */
+    uint8_t *verdict[LETHE_SELECTIONS];     /* [n] by place in the list: how finish() ended */
+    uint32_t *full;                         /* [n] places in the list */
     float *known[LETHE_SELECTIONS];         /* [n] a threshold reached before, or -infinity */
     float *ratio[LETHE_SELECTIONS];         /* [PILOT] */
     float *own_scale, *own_norm, *own_err1; /* [m] gathered */
@@ -210,9 +209,8 @@ static lethe_status work_alloc(work *w, lethe_err *err) {
     job->tile_n = min_size(n, min_size(MOST_TOKENS, 32 + TILE_BYTES / ld));
     job->tile_m = min_size(MOST_LATENTS, (32 + TILE_BYTES / 2 / ld) / 16 * 16);
     for (size_t s = 0; s < job->n_sel; s++) job->cap[s] = 4 * job->sel[s].k + 256;
-    w->chunk = min_size(n, 4 * threads * job->tile_n);
     /* Several parts are made of fewer tiles than there are threads, and those are small. */
-    w->seats = max_size(w->chunk, 2 * threads * min_size(n, threads * FEW_TOKENS));
+    w->seats = max_size(threads * job->tile_n, 2 * threads * min_size(n, threads * FEW_TOKENS));
     LETHE_TRY(seats_alloc(w, err));
     LETHE_TRY(gather(w, err));
     LETHE_TRY(find_outliers(w, err));
@@ -222,9 +220,9 @@ static lethe_status work_alloc(work *w, lethe_err *err) {
         LETHE_TRY(lethe_alloc(&w->known[s], n, sizeof *w->known[s], "thresholds", err));
         for (size_t t = 0; t < n; t++) w->known[s][t] = -INFINITY;
         LETHE_TRY(lethe_alloc(&w->ratio[s], PILOT, sizeof *w->ratio[s], "a pilot", err));
-        LETHE_TRY(lethe_alloc(&w->verdict[s], w->chunk, 1, "a list of tokens", err));
+        LETHE_TRY(lethe_alloc(&w->verdict[s], n, 1, "a list of tokens", err));
     }
-    LETHE_TRY(lethe_alloc(&w->full, w->chunk, sizeof *w->full, "a list of tokens", err));
+    LETHE_TRY(lethe_alloc(&w->full, n, sizeof *w->full, "a list of tokens", err));
     LETHE_TRY(lethe_alloc(&w->list, n, sizeof *w->list, "a list of tokens", err));
     return lethe_alloc(&w->again, n, sizeof *w->again, "a list of tokens", err);
 }
@@ -232,7 +230,6 @@ static lethe_status work_alloc(work *w, lethe_err *err) {
 /* ---- one list of tokens -----------------------------------------------------------------------
  */
 
-/* The tokens of a list that have seats now. */
 typedef struct round_of {
     const uint32_t *token;
     size_t count, parts;
@@ -241,47 +238,37 @@ typedef struct round_of {
     const float *ratio; /* [n_sel] guess: threshold of a token over its norm; NULL: none */
 } round_of;
 
-static lethe_seat *seat_of(const work *w, const round_of *r, size_t s, size_t part, size_t i) {
-    return &w->seat[s * w->seats + part * r->count + i];
+/* Seats of the tile that begins with the token `first` of the list; those of the next selection are
+ * w->seats further on. With one part a tile is finished by the thread that looked, which uses the
+ * same seats again and again; several parts meet in seats r->count apart. */
+static lethe_seat *seats_of(const work *w, const round_of *r, size_t part, size_t first) {
+    if (r->parts == 1) return &w->seat[(size_t)omp_get_thread_num() * w->job.tile_n];
+    return &w->seat[part * r->count + first];
 }
 
-static void seats_begin(const work *w, const round_of *r, size_t part, size_t first, size_t nt,
+static void seats_begin(const work *w, const round_of *r, size_t first, size_t nt, lethe_seat *seat,
                         const lethe_select_bench *b) {
     for (size_t s = 0; s < w->job.n_sel; s++)
         for (size_t i = 0; i < nt; i++) {
             float guess = w->known[s][r->token[first + i]];
             if (r->ratio) guess = fmaxf(guess, r->ratio[s] * b->whole[i]);
-            lethe_seat_begin(seat_of(w, r, s, part, first + i), b->whole[i], guess, w->job.sel[s].k,
+            lethe_seat_begin(&seat[s * w->seats + i], b->whole[i], guess, w->job.sel[s].k,
                              w->job.cap[s]);
         }
 }
 
-/* A task is a tile of tokens times a part of the latents. Several parts are only made to give every
- * thread something to do. */
-static void run_task(const work *w, const round_of *r, size_t task, lethe_select_bench *b) {
-    const lethe_select_job *job = &w->job;
-    size_t part = task % r->parts, first = task / r->parts * r->tile_n;
-    size_t nt = min_size(r->tile_n, r->count - first);
-    size_t cols = ceil_div(job->m, job->tile_m);
-    lethe_select_digits(job, r->token + first, nt, b);
-    seats_begin(w, r, part, first, nt, b);
-    lethe_select_look(job, nt, cols * part / r->parts * job->tile_m,
-                      min_size(job->m, cols * (part + 1) / r->parts * job->tile_m),
-                      seat_of(w, r, 0, part, first), w->seats, b);
-}
-
 enum { DONE, AGAIN, FULL };
 
-/* The float32 numbers of the candidates that are left, and the k largest of them. */
-static int finish(const work *w, const round_of *r, size_t s, size_t i, lethe_select_bench *b) {
+/* The float32 numbers of the candidates that are left to a token, and the k largest of them. i: its
+ * place in the list; seat: that of the first part. */
+static int finish(const work *w, const round_of *r, size_t s, size_t i, const lethe_seat *seat,
+                  lethe_select_bench *b) {
     const lethe_select_job *job = &w->job;
     const lethe_selection *sel = &job->sel[s];
-    lethe_seat *seat = seat_of(w, r, s, 0, i);
-    for (size_t p = 0; p < r->parts; p++)
-        if (seat_of(w, r, s, p, i)->full) return FULL;
     size_t t = r->token[i], n_lower = 0;
     for (size_t p = 0; p < r->parts; p++) {
-        const lethe_seat *from = seat_of(w, r, s, p, i);
+        const lethe_seat *from = seat + p * r->count;
+        if (from->full) return FULL;
         for (size_t c = 0; c < from->count; c++) b->lower[n_lower++] = from->list[c].lower;
     }
     float threshold = lethe_select_kth(b->lower, n_lower, sel->k);
@@ -295,7 +282,7 @@ static int finish(const work *w, const round_of *r, size_t s, size_t i, lethe_se
     lethe_topk_begin(&best, sel->k, b->key);
     const lethe_kernels *kern = lethe_kernels_get();
     for (size_t p = 0; p < r->parts; p++) {
-        const lethe_seat *from = seat_of(w, r, s, p, i);
+        const lethe_seat *from = seat + p * r->count;
         int32_t row[64];
         float dot[64];
         size_t at = 0;
@@ -315,7 +302,31 @@ static int finish(const work *w, const round_of *r, size_t s, size_t i, lethe_se
     return DONE;
 }
 
-/* Every number of the tokens that sit at these places of the round. Their rows of latents are read
+static void finish_some(const work *w, const round_of *r, size_t first, size_t n,
+                        const lethe_seat *seat, lethe_select_bench *b) {
+    for (size_t s = 0; s < w->job.n_sel; s++)
+        for (size_t i = 0; i < n; i++)
+            w->verdict[s][first + i] =
+                (uint8_t)finish(w, r, s, first + i, seat + s * w->seats + i, b);
+}
+
+/* A task is a tile of tokens times a part of the latents. Several parts are only made to give every
+ * thread something to do. */
+static void run_task(const work *w, const round_of *r, size_t task, lethe_select_bench *b) {
+    const lethe_select_job *job = &w->job;
+    size_t part = task % r->parts, first = task / r->parts * r->tile_n;
+    size_t nt = min_size(r->tile_n, r->count - first);
+    size_t cols = ceil_div(job->m, job->tile_m);
+    lethe_seat *seat = seats_of(w, r, part, first);
+    lethe_select_digits(job, r->token + first, nt, b);
+    seats_begin(w, r, first, nt, seat, b);
+    lethe_select_look(job, nt, cols * part / r->parts * job->tile_m,
+                      min_size(job->m, cols * (part + 1) / r->parts * job->tile_m), seat, w->seats,
+                      b);
+    if (r->parts == 1) finish_some(w, r, first, nt, seat, b);
+}
+
+/* Every number of the tokens at these places of the list. Their rows of latents are read
  * once for all of them. */
 static void in_full(const work *w, const round_of *r, size_t s, const uint32_t *at, size_t count,
                     uint64_t *key) {
@@ -343,7 +354,7 @@ static void in_full(const work *w, const round_of *r, size_t s, const uint32_t *
     }
 }
 
-/* Tokens of a round that got FULL from selection s. */
+/* Tokens that got FULL from selection s. */
 static void all_in_full(const work *w, const round_of *r, size_t s) {
     size_t count = 0;
     uint32_t *at = w->full;
@@ -356,40 +367,29 @@ static void all_in_full(const work *w, const round_of *r, size_t s) {
                 w->bench[omp_get_thread_num()].key);
 }
 
-/* Works off a round; returns how many of its tokens must come again, added to `again`. */
-static size_t run_round(const work *w, const round_of *r, uint32_t *again) {
-    size_t tasks = ceil_div(r->count, r->tile_n) * r->parts, n_again = 0;
+/* Works off a list; returns how many of its tokens must come again: they are in w->again. */
+static size_t run_list(const work *w, const uint32_t *token, size_t count, bool pilot,
+                       const float *ratio) {
+    size_t threads = (size_t)w->threads, n_again = 0;
+    round_of r = {.token = token, .count = count, .pilot = pilot, .ratio = ratio};
+    /* Tokens are shared out first: a part of the latents knows less about its threshold. */
+    r.tile_n = min_size(w->job.tile_n, max_size(FEW_TOKENS, ceil_div(count, 4 * threads)));
+    size_t tiles = ceil_div(count, r.tile_n), cols = ceil_div(w->job.m, w->job.tile_m);
+    r.parts = tiles && tiles < threads ? min_size(ceil_div(2 * threads, tiles), cols) : 1;
 #pragma omp parallel num_threads(w->threads)
     {
         lethe_select_bench *b = &w->bench[omp_get_thread_num()];
 #pragma omp for schedule(dynamic)
-        for (size_t task = 0; task < tasks; task++) run_task(w, r, task, b);
-#pragma omp for schedule(dynamic, 16)
-        for (size_t i = 0; i < r->count; i++)
-            for (size_t s = 0; s < w->job.n_sel; s++)
-                w->verdict[s][i] = (uint8_t)finish(w, r, s, i, b);
+        for (size_t task = 0; task < tiles * r.parts; task++) run_task(w, &r, task, b);
+#pragma omp for schedule(dynamic)
+        for (size_t i = 0; i < (r.parts > 1 ? count : 0); i++)
+            finish_some(w, &r, i, 1, seats_of(w, &r, 0, i), b);
     }
-    for (size_t s = 0; s < w->job.n_sel; s++) all_in_full(w, r, s);
-    for (size_t i = 0; i < r->count; i++) {
+    for (size_t s = 0; s < w->job.n_sel; s++) all_in_full(w, &r, s);
+    for (size_t i = 0; i < count; i++) {
         bool once_more = false;
         for (size_t s = 0; s < w->job.n_sel; s++) once_more |= w->verdict[s][i] == AGAIN;
-        if (once_more) again[n_again++] = r->token[i];
-    }
-    return n_again;
-}
-
-/* Works off a list; returns how many of its tokens are in w->again. */
-static size_t run_list(const work *w, const uint32_t *token, size_t count, bool pilot,
-                       const float *ratio) {
-    size_t n_again = 0, threads = (size_t)w->threads;
-    for (size_t at = 0; at < count; at += w->chunk) {
-        round_of r = {.token = token + at, .pilot = pilot, .ratio = ratio};
-        r.count = min_size(w->chunk, count - at);
-        /* Tokens are shared out first: a part of the latents knows less about its threshold. */
-        r.tile_n = min_size(w->job.tile_n, max_size(FEW_TOKENS, ceil_div(r.count, 4 * threads)));
-        size_t tiles = ceil_div(r.count, r.tile_n), cols = ceil_div(w->job.m, w->job.tile_m);
-        r.parts = tiles < threads ? min_size(ceil_div(2 * threads, tiles), cols) : 1;
-        n_again += run_round(w, &r, w->again + n_again);
+        if (once_more) w->again[n_again++] = token[i];
     }
     return n_again;
 }
