@@ -25,15 +25,16 @@
 
 /* A tile's digits of tokens and of latents each stay within the second-level cache. */
 #define TILE_BYTES (1 << 19)
-#define MOST_TOKENS 528 /* a multiple of 12: what sift takes at a time */
+#define MOST_TOKENS 396 /* a multiple of 12: what sift takes at a time */
 #define FEW_TOKENS 32   /* fewer would read the encoder too often */
-#define MOST_LATENTS 128
+#define MOST_LATENTS 256
 
-/* Tokens of the pilot, the fewest tokens that are worth one, and the place (counted from the
- * lowest) of the pilot's ratio that becomes the guess. */
-#define PILOT 64
+/* The pilot has one token of PILOT_SHARE, within these limits, and is worth it from PILOT_FROM
+ * tokens on. Of 64 ratios that it meets the second lowest becomes the guess. */
+#define PILOT_SHARE 64
+#define PILOT_LEAST 64
+#define PILOT_MOST 512
 #define PILOT_FROM 512
-#define PILOT_RANK 1
 
 /* Fewer tokens than this say little about which dimensions are outlying. */
 #define OUTLIERS_FROM 64
@@ -54,6 +55,10 @@ static size_t ceil_div(size_t a, size_t b) {
     return (a + b - 1) / b;
 }
 
+static size_t pilot_size(size_t n) {
+    return max_size(PILOT_LEAST, min_size(PILOT_MOST, n / PILOT_SHARE));
+}
+
 /* ---- what a call needs ------------------------------------------------------------------------
  */
 
@@ -68,7 +73,7 @@ typedef struct work {
     uint8_t *verdict[LETHE_SELECTIONS];     /* [n] by place in the list: how finish() ended */
     uint32_t *full;                         /* [n] places in the list */
     float *known[LETHE_SELECTIONS];         /* [n] a threshold reached before, or -infinity */
-    float *ratio[LETHE_SELECTIONS];         /* [PILOT] */
+    float *ratio[LETHE_SELECTIONS];         /* [pilot_size(n)] */
     float *own_scale, *own_norm, *own_err1; /* [m] gathered */
     int32_t *own_sum;                       /* [m] gathered */
 } work;
@@ -219,7 +224,7 @@ static lethe_status work_alloc(work *w, lethe_err *err) {
     for (size_t s = 0; s < job->n_sel; s++) {
         LETHE_TRY(lethe_alloc(&w->known[s], n, sizeof *w->known[s], "thresholds", err));
         for (size_t t = 0; t < n; t++) w->known[s][t] = -INFINITY;
-        LETHE_TRY(lethe_alloc(&w->ratio[s], PILOT, sizeof *w->ratio[s], "a pilot", err));
+        LETHE_TRY(lethe_alloc(&w->ratio[s], pilot_size(n), sizeof *w->ratio[s], "a pilot", err));
         LETHE_TRY(lethe_alloc(&w->verdict[s], n, 1, "a list of tokens", err));
     }
     LETHE_TRY(lethe_alloc(&w->full, n, sizeof *w->full, "a list of tokens", err));
@@ -403,24 +408,25 @@ static int rising(const void *a, const void *b) {
 }
 
 static void run_all(work *w) {
-    size_t n = w->job.n, pilots = 0, rest = 0;
+    const size_t n = w->job.n, size = pilot_size(n);
+    size_t pilots = 0, rest = 0;
     const float *guess = NULL;
     float ratio[LETHE_SELECTIONS];
     if (n >= PILOT_FROM) {
-        /* Every (n / PILOT)-th token; the list has the pilot first. */
-        for (size_t i = 0; i < PILOT; i++) w->list[pilots++] = (uint32_t)(i * n / PILOT);
+        /* Every (n / size)-th token; the list has the pilot first. */
+        for (size_t i = 0; i < size; i++) w->list[pilots++] = (uint32_t)(i * n / size);
         for (size_t s = 0; s < w->job.n_sel; s++)
-            for (size_t i = 0; i < PILOT; i++) w->ratio[s][i] = -INFINITY; /* FULL gives none */
+            for (size_t i = 0; i < size; i++) w->ratio[s][i] = -INFINITY; /* FULL gives none */
         run_list(w, w->list, pilots, true, NULL);
         for (size_t s = 0; s < w->job.n_sel; s++) {
-            qsort(w->ratio[s], PILOT, sizeof *w->ratio[s], rising);
-            ratio[s] = w->ratio[s][PILOT_RANK];
+            qsort(w->ratio[s], size, sizeof *w->ratio[s], rising);
+            ratio[s] = w->ratio[s][size / 64];
             if (!isfinite(ratio[s])) ratio[s] = -INFINITY;
         }
         guess = ratio;
     }
     for (size_t t = 0, p = 0; t < n; t++) {
-        if (p < pilots && t == p * n / PILOT)
+        if (p < pilots && t == p * n / size)
             p++;
         else
             w->list[pilots + rest++] = (uint32_t)t;
