@@ -23,10 +23,13 @@
  * a small model while it generates. */
 #define ALONE (1 << 20)
 
-/* A tile's digits of tokens and of latents each stay within the second-level cache. */
-#define TILE_BYTES (1 << 19)
-#define MOST_TOKENS 396 /* a multiple of 12: what sift takes at a time */
-#define FEW_TOKENS 32   /* fewer would read the encoder too often */
+/* A tile: what its digits may take of the second-level cache, and limits. Tokens come in multiples
+ * of 12 (what sift takes at a time), latents of 16. */
+#define TOKEN_BYTES (1 << 20)
+#define LATENT_BYTES (3 << 16)
+#define MOST_TOKENS 396
+#define MOST_LATENTS 256
+#define FEW_TOKENS 32 /* fewer would read the encoder too often */
 #define MOST_LATENTS 256
 
 /* The pilot has one token of PILOT_SHARE, within these limits, and is worth it from PILOT_FROM
@@ -211,8 +214,8 @@ static lethe_status find_outliers(work *w, lethe_err *err) {
 static lethe_status work_alloc(work *w, lethe_err *err) {
     lethe_select_job *job = &w->job;
     size_t n = job->n, ld = job->from->sieve->ld, threads = (size_t)w->threads;
-    job->tile_n = min_size(n, min_size(MOST_TOKENS, 32 + TILE_BYTES / ld));
-    job->tile_m = min_size(MOST_LATENTS, (32 + TILE_BYTES / 2 / ld) / 16 * 16);
+    job->tile_n = min_size(n, min_size(MOST_TOKENS, max_size(1, TOKEN_BYTES / ld / 12) * 12));
+    job->tile_m = min_size(MOST_LATENTS, max_size(1, LATENT_BYTES / ld / 16) * 16);
     for (size_t s = 0; s < job->n_sel; s++) job->cap[s] = 4 * job->sel[s].k + 256;
     /* Several parts are made of fewer tiles than there are threads, and those are small. */
     w->seats = max_size(threads * job->tile_n, 2 * threads * min_size(n, threads * FEW_TOKENS));
