@@ -29,13 +29,12 @@
 #define LATENT_BYTES (3 << 16)
 #define MOST_TOKENS 396
 #define MOST_LATENTS 256
-#define FEW_TOKENS 32 /* fewer would read the encoder too often */
-#define MOST_LATENTS 256
+#define FEW_TOKENS 16 /* fewer would read the encoder too often */
 
 /* The pilot has one token of PILOT_SHARE, within these limits, and is worth it from PILOT_FROM
- * tokens on. Of 64 ratios that it meets the second lowest becomes the guess. */
+ * tokens on. The guess is the lowest ratio that it meets, or of more than 64 the one in 64 from below. */
 #define PILOT_SHARE 64
-#define PILOT_LEAST 64
+#define PILOT_LEAST 32
 #define PILOT_MOST 512
 #define PILOT_FROM 512
 
