@@ -298,18 +298,7 @@ static lethe_status gradients(lethe_dense *t, const float *x, size_t n, lethe_st
 }
 
 static void update(lethe_dense *t, double grad_scale, double lr) {
-    const lethe_recipe *r = &t->recipe;
-    double time = (double)++t->updates;
-    const lethe_adam c = {
-        .grad_scale = (float)grad_scale,
-        .beta1 = (float)r->beta1,
-        .beta2 = (float)r->beta2,
-        .one_beta1 = (float)(1 - r->beta1),
-        .one_beta2 = (float)(1 - r->beta2),
-        .eps = (float)r->eps,
-        .inv_sqrt_bias2 = (float)(1 / sqrt(1 - pow(r->beta2, time))),
-        .step = (float)(lr / (1 - pow(r->beta1, time))),
-    };
+    const lethe_adam c = lethe_adam_at(&t->recipe, ++t->updates, grad_scale, lr);
     const lethe_kernels *kern = lethe_kernels_get();
     size_t d = t->sae.d, m = t->sae.m;
     for (lethe_param p = 0; p < LETHE_PARAM_COUNT; p++) {

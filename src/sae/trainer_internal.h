@@ -6,6 +6,7 @@
 #define LETHE_SAE_TRAINER_INTERNAL_H
 
 #include "base/strbuf.h"
+#include "kernel/kernel.h"
 #include "sae/params.h"
 #include "sae/trainer.h"
 
@@ -70,6 +71,9 @@ lethe_status lethe_trainer_gradients(lethe_trainer *t, const float *x, size_t n,
 
 /* The factor that clips a gradient of this norm: min(1, clip / (norm + 1e-6)); 1 when clip is 0. */
 double lethe_clip_scale(double norm, double clip);
+
+/* Adam's numbers at its update-th update (the first is 1). */
+lethe_adam lethe_adam_at(const lethe_recipe *r, uint64_t update, double grad_scale, double lr);
 
 /* Learning rate of step s, counted from 0. */
 double lethe_recipe_lr(const lethe_recipe *r, uint64_t s, uint64_t total_steps);
