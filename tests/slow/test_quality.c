@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Quality of the fast trainer against the dense reference: both train from the same start on the
- * same batches of real activations, and the fast one may not end with a worse FVU nor with more dead
- * latents. The embedded model, and stories260K where it is there.
+ * same batches of real activations, and the fast one may not end with a worse FVU nor with more
+ * dead latents, on the mean of three seeds (the two drift apart by rounding, as two seeds do). The
+ * embedded model, and stories260K where it is there.
  */
 #include "support/support.h"
 
@@ -14,7 +15,7 @@
 #include "sae/dense.h"
 #include "stage/source.h"
 
-enum { BATCH = 1024, EPOCHS = 3, LAST = 100 };
+enum { BATCH = 1024, EPOCHS = 3, LAST = 100, SEEDS = 3 };
 
 static lethe_err err;
 
@@ -35,17 +36,18 @@ typedef struct sums {
     double fvu, dead;
 } sums;
 
-static void compare(const char *name, const char *path, size_t expansion, size_t k) {
+static void train_both(const char *name, const char *path, size_t expansion, size_t k,
+                       uint64_t seed, sums *fast_sum, sums *dense_sum) {
     lethe_source *source;
-    assert_ok(lethe_source_from_files(&source, path, true, 1, &err), &err);
+    assert_ok(lethe_source_from_files(&source, path, true, seed, &err), &err);
     size_t d = lethe_source_d(source), m = d * expansion, got;
     uint64_t total = lethe_source_rows(source) / BATCH * EPOCHS, step = 0;
     assert_true(total > 2 * LAST);
     lethe_sae a, b;
     assert_ok(lethe_sae_alloc(&a, d, m, k, &err), &err);
     assert_ok(lethe_sae_alloc(&b, d, m, k, &err), &err);
-    lethe_sae_init(&a, 0);
-    lethe_sae_init(&b, 0);
+    lethe_sae_init(&a, seed);
+    lethe_sae_init(&b, seed);
     const lethe_recipe recipe = lethe_recipe_default();
     lethe_trainer *fast;
     lethe_dense *dense;
@@ -66,12 +68,20 @@ static void compare(const char *name, const char *path, size_t expansion, size_t
     }
     print_message("%s: %zu x %zu, k %zu, %d steps: FVU %.5f, dense %.5f; dead %.0f, dense %.0f\n",
                   name, m, d, k, (int)total, f.fvu, g.fvu, f.dead, g.dead);
-    assert_true(f.fvu <= 1.01 * g.fvu);
-    assert_true(f.dead <= g.dead + 0.01 * (double)m);
+    fast_sum->fvu += f.fvu, fast_sum->dead += f.dead / (double)m;
+    dense_sum->fvu += g.fvu, dense_sum->dead += g.dead / (double)m;
     lethe_free(x);
     lethe_trainer_close(&fast);
     lethe_dense_close(&dense);
     lethe_source_close(&source);
+}
+
+static void compare(const char *name, const char *path, size_t expansion, size_t k) {
+    sums f = {0}, g = {0};
+    for (uint64_t seed = 0; seed < SEEDS; seed++)
+        train_both(name, path, expansion, k, seed, &f, &g);
+    assert_true(f.fvu <= 1.01 * g.fvu);
+    assert_true(f.dead / SEEDS <= g.dead / SEEDS + 0.01);
     unlink(path);
 }
 
