@@ -30,9 +30,9 @@ bool lethe_mul_size(size_t a, size_t b, size_t *out) {
     return true;
 }
 
-/* Blocks from here on begin at a huge page and ask for such pages: rows of a matrix that are read in
- * no order cost one miss of the translation cache each otherwise. Systems without them say no, which
- * is as well. */
+/* Blocks from here on begin at a huge page and ask for such pages: rows of a matrix that are read
+ * in no order cost one miss of the translation cache each otherwise. Systems without them say no,
+ * which is as well. */
 #define LARGE (8u << 20)
 #define HUGE_PAGE (2u << 20)
 

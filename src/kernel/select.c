@@ -32,7 +32,8 @@
 #define FEW_TOKENS 16 /* fewer would read the encoder too often */
 
 /* The pilot has one token of PILOT_SHARE, within these limits, and is worth it from PILOT_FROM
- * tokens on. The guess is the lowest ratio that it meets, or of more than 64 the one in 64 from below. */
+ * tokens on. The guess is the lowest ratio that it meets, or of more than 64 the one in 64 from
+ * below. */
 #define PILOT_SHARE 64
 #define PILOT_LEAST 32
 #define PILOT_MOST 512
