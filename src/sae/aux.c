@@ -67,6 +67,18 @@ static void into_live(lethe_trainer *t, size_t n) {
     }
 }
 
+double lethe_aux_error(float *e_hat, const float *resid, size_t n, size_t d, double norm,
+                       double coef, double *row_scratch) {
+    float *diff = e_hat; /* e^ - e = e^ + r */
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
+    for (size_t i = 0; i < n * d; i++) diff[i] += resid[i];
+    double sum = lethe_rows_sumsq(diff, n, d, NULL, row_scratch);
+    float scale = norm > 0 ? (float)(coef * 2 / norm) : 0;
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
+    for (size_t i = 0; i < n * d; i++) diff[i] *= scale;
+    return norm > 0 ? sum / norm : 0;
+}
+
 lethe_status lethe_aux_loss(lethe_trainer *t, size_t n, double *loss, lethe_err *err) {
     size_t d = t->sae.d;
     double norm = (double)n * (double)d;
@@ -74,22 +86,12 @@ lethe_status lethe_aux_loss(lethe_trainer *t, size_t n, double *loss, lethe_err 
         LETHE_TRY(select_reference(t, n, err));
     } else {
         memcpy(t->aux_in, t->centred, n * d * sizeof *t->aux_in);
-        lethe_rows_sum(t->sum, t->resid, n, d, NULL);
-        for (size_t i = 0; i < d; i++) t->mean[i] = (float)(t->sum[i] / (double)n);
-        norm = lethe_rows_sumsq(t->resid, n, d, t->mean, t->row_scratch);
+        norm = lethe_rows_spread(t->resid, n, d, t->mean, t->sum, t->row_scratch);
     }
     lethe_relu(t->aux.value, n * t->aux.k);
     t->aux.n = n;
     lethe_rows_decode(t->aux_dx, n, d, NULL, t->sae.W_dec, &t->aux);
-    /* e^ - e = e^ + r */
-    float *diff = t->aux_dx;
-#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t i = 0; i < n * d; i++) diff[i] += t->resid[i];
-    double sum = lethe_rows_sumsq(diff, n, d, NULL, t->row_scratch);
-    *loss = norm > 0 ? sum / norm : 0;
-    float scale = norm > 0 ? (float)(t->recipe.aux_coef * 2 / norm) : 0;
-#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t i = 0; i < n * d; i++) diff[i] *= scale;
+    *loss = lethe_aux_error(t->aux_dx, t->resid, n, d, norm, t->recipe.aux_coef, t->row_scratch);
     lethe_code_slopes(&t->sae, &t->aux, n, t->aux_dx, t->aux_slope);
     if (t->recipe.aux == LETHE_AUX_REFERENCE) into_live(t, n);
     return LETHE_OK;

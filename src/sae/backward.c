@@ -83,8 +83,7 @@ static double add_pairs(const lethe_pairs *p, size_t j, size_t d, const float *d
     return sum;
 }
 
-/* g -= (g . u) u with u = w / max(|w|, 1e-12) */
-static void project_row(float *g, const float *w, size_t d) {
+void lethe_project_row(float *g, const float *w, size_t d) {
     const lethe_kernels *kern = lethe_kernels_get();
     double norm = fmax(sqrt(kern->sumsq(w, d)), 1e-12);
     kern->axpy(g, (float)(-(double)kern->dot(g, w, d) / (norm * norm)), w, d);
@@ -104,7 +103,7 @@ static void backward_latent(lethe_trainer *t, size_t j, bool with_aux, bool proj
     double b = add_pairs(&t->pairs, j, d, t->dx_hat, t->centred, g_enc, g_dec);
     if (with_aux) b += add_pairs(&t->aux_pairs, j, d, t->aux_dx, t->aux_in, g_enc, g_dec);
     t->grad[LETHE_B_ENC][j] = (float)b;
-    if (project) project_row(g_dec, t->sae.W_dec + j * d, d);
+    if (project) lethe_project_row(g_dec, t->sae.W_dec + j * d, d);
     t->row_sumsq[j] = kern->sumsq(g_enc, d) + kern->sumsq(g_dec, d) + b * b;
 }
 

@@ -217,21 +217,13 @@ static lethe_status auxiliary(lethe_dense *t, size_t n, double *loss, lethe_err 
                 t->aux_in[i * d + c] = -t->resid[i * d + c] - s->b_dec[c];
         LETHE_TRY(lethe_gemm(LETHE_GEMM_NT, n, m, d, in, s->W_enc, 0, t->a, err));
     } else {
-        lethe_rows_sum(t->sum, t->resid, n, d, NULL);
-        for (size_t i = 0; i < d; i++) t->mean[i] = (float)(t->sum[i] / (double)n);
-        norm = lethe_rows_sumsq(t->resid, n, d, t->mean, t->row_scratch);
+        norm = lethe_rows_spread(t->resid, n, d, t->mean, t->sum, t->row_scratch);
     }
     top_rows(t, n, t->dead_bias, t->aux_z, &t->aux_codes);
-    float *diff = t->aux_dx; /* e^ - e = e^ + r */
-    LETHE_TRY(lethe_gemm(LETHE_GEMM_NN, n, d, m, t->aux_z, s->W_dec, 0, diff, err));
-#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t i = 0; i < n * d; i++) diff[i] += t->resid[i];
-    double sum = lethe_rows_sumsq(diff, n, d, NULL, t->row_scratch);
-    *loss = norm > 0 ? sum / norm : 0;
-    float scale = norm > 0 ? (float)(t->recipe.aux_coef * 2 / norm) : 0;
-#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t i = 0; i < n * d; i++) diff[i] *= scale;
-    LETHE_TRY(backward(t, n, t->aux_z, diff, in, true, err));
+    float *e_hat = t->aux_dx;
+    LETHE_TRY(lethe_gemm(LETHE_GEMM_NN, n, d, m, t->aux_z, s->W_dec, 0, e_hat, err));
+    *loss = lethe_aux_error(e_hat, t->resid, n, d, norm, t->recipe.aux_coef, t->row_scratch);
+    LETHE_TRY(backward(t, n, t->aux_z, e_hat, in, true, err));
     if (t->recipe.aux != LETHE_AUX_REFERENCE) return LETHE_OK;
         /* e = x - x^: what reached the encoder's input goes on into x^. */
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static)
@@ -240,15 +232,10 @@ static lethe_status auxiliary(lethe_dense *t, size_t n, double *loss, lethe_err 
 }
 
 static void project(lethe_dense *t) {
-    const lethe_kernels *kern = lethe_kernels_get();
     size_t d = t->sae.d;
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t j = 0; j < t->sae.m; j++) {
-        const float *w = t->sae.W_dec + j * d;
-        float *g = t->grad[LETHE_W_DEC] + j * d;
-        double norm = fmax(sqrt(kern->sumsq(w, d)), 1e-12);
-        kern->axpy(g, (float)(-(double)kern->dot(g, w, d) / (norm * norm)), w, d);
-    }
+    for (size_t j = 0; j < t->sae.m; j++)
+        lethe_project_row(t->grad[LETHE_W_DEC] + j * d, t->sae.W_dec + j * d, d);
 }
 
 static lethe_status gradients(lethe_dense *t, const float *x, size_t n, lethe_step_stats *stats,
@@ -266,14 +253,10 @@ static lethe_status gradients(lethe_dense *t, const float *x, size_t n, lethe_st
 
     double elements = (double)n * (double)d;
     double error = lethe_rows_sumsq(t->resid, n, d, NULL, t->row_scratch);
-    lethe_rows_sum(t->sum, x, n, d, NULL);
-    for (size_t i = 0; i < d; i++) t->mean[i] = (float)(t->sum[i] / (double)n);
-    double variance = lethe_rows_sumsq(x, n, d, t->mean, t->row_scratch);
-    size_t fired = 0;
-    for (size_t i = 0; i < n * s->k; i++) fired += t->codes.value[i] > 0.0f;
+    double variance = lethe_rows_spread(x, n, d, t->mean, t->sum, t->row_scratch);
     stats->recon_loss = error / elements;
     stats->fvu = variance > 0 ? error / variance : 0;
-    stats->l0 = (double)fired / (double)n;
+    stats->l0 = lethe_codes_l0(&t->codes);
     bool normalise = t->recipe.aux == LETHE_AUX_NORMALISED && variance > 0;
     stats->total_loss = normalise ? stats->fvu : stats->recon_loss;
     float scale = (float)(2 / (normalise ? variance : elements));

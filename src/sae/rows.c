@@ -99,3 +99,16 @@ double lethe_rows_sumsq(const float *x, size_t n, size_t d, const float *b, doub
     for (size_t t = 0; t < n; t++) total += row_scratch[t];
     return total;
 }
+
+double lethe_rows_spread(const float *x, size_t n, size_t d, float *mean, double *sum,
+                         double *row_scratch) {
+    lethe_rows_sum(sum, x, n, d, NULL);
+    for (size_t i = 0; i < d; i++) mean[i] = (float)(sum[i] / (double)n);
+    return lethe_rows_sumsq(x, n, d, mean, row_scratch);
+}
+
+double lethe_codes_l0(const lethe_codes *c) {
+    size_t fired = 0;
+    for (size_t i = 0; i < c->n * c->k; i++) fired += c->value[i] > 0.0f;
+    return (double)fired / (double)c->n;
+}

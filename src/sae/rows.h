@@ -34,4 +34,11 @@ void lethe_rows_sum(double *out, const float *x, size_t n, size_t d, const float
 /* sum of x[n, d]^2; b not NULL: sum of (x - b)^2. row_scratch [n]. */
 double lethe_rows_sumsq(const float *x, size_t n, size_t d, const float *b, double *row_scratch);
 
+/* sum over the rows of |x - mean|^2; mean [d] out, sum [d] scratch. */
+double lethe_rows_spread(const float *x, size_t n, size_t d, float *mean, double *sum,
+                         double *row_scratch);
+
+/* Mean number of codes that fired a token. */
+double lethe_codes_l0(const lethe_codes *c);
+
 #endif

@@ -172,20 +172,6 @@ static double reconstruct(lethe_trainer *t, const float *x, size_t n, float scal
     return sum;
 }
 
-/* Sum over the batch of |x - mean|^2. */
-static double spread(lethe_trainer *t, const float *x, size_t n) {
-    size_t d = t->sae.d;
-    lethe_rows_sum(t->sum, x, n, d, NULL);
-    for (size_t i = 0; i < d; i++) t->mean[i] = (float)(t->sum[i] / (double)n);
-    return lethe_rows_sumsq(x, n, d, t->mean, t->row_scratch);
-}
-
-static double mean_fired(const lethe_codes *c) {
-    size_t fired = 0;
-    for (size_t i = 0; i < c->n * c->k; i++) fired += c->value[i] > 0.0f;
-    return (double)fired / (double)c->n;
-}
-
 lethe_status lethe_trainer_gradients(lethe_trainer *t, const float *x, size_t n, bool project,
                                      lethe_step_stats *stats, lethe_err *err) {
     assert(n > 0 && n <= t->batch);
@@ -196,7 +182,7 @@ lethe_status lethe_trainer_gradients(lethe_trainer *t, const float *x, size_t n,
     LETHE_TRY(forward(t, x, n, with_aux, err));
 
     double elements = (double)n * (double)d;
-    double variance = spread(t, x, n);
+    double variance = lethe_rows_spread(x, n, d, t->mean, t->sum, t->row_scratch);
     /* A batch without variance (a single token) falls back to the plain mean. */
     bool normalise = t->recipe.aux == LETHE_AUX_NORMALISED && variance > 0;
     /* The reference's auxiliary loss still changes dx_hat, so its slopes come after. */
@@ -204,7 +190,7 @@ lethe_status lethe_trainer_gradients(lethe_trainer *t, const float *x, size_t n,
     double error = reconstruct(t, x, n, (float)(2 / (normalise ? variance : elements)), !late);
     stats->recon_loss = error / elements;
     stats->fvu = variance > 0 ? error / variance : 0;
-    stats->l0 = mean_fired(&t->codes);
+    stats->l0 = lethe_codes_l0(&t->codes);
     stats->total_loss = normalise ? stats->fvu : stats->recon_loss;
 
     if (with_aux) {

@@ -93,6 +93,14 @@ bool lethe_aux_begin(lethe_trainer *t);
  * aux_dx, aux_slope and aux_in; the reference's kind also takes its part out of t->dx_hat. */
 lethe_status lethe_aux_loss(lethe_trainer *t, size_t n, double *loss, lethe_err *err);
 
+/* aux.c: the auxiliary loss |e^ - e|^2 / norm of e^ [n, d], e = -resid (0 where norm is 0); e_hat
+ * becomes coef times its gradient. row_scratch [n]. */
+double lethe_aux_error(float *e_hat, const float *resid, size_t n, size_t d, double norm,
+                       double coef, double *row_scratch);
+
+/* backward.c: g -= (g . u) u with u = w / max(|w|, 1e-12); g, w [d]. */
+void lethe_project_row(float *g, const float *w, size_t d);
+
 /* backward.c: gradients from dx_hat, the codes, their slopes and, with_aux, the auxiliary ones.
  * Returns the global norm. */
 double lethe_backward(lethe_trainer *t, size_t n, bool with_aux, bool project);
