@@ -27,27 +27,102 @@ static lethe_status optional_chat(const lethe_json_ref *item, bool *out, lethe_e
 
 /* ---- probe files ----------------------------------------------------------------------------- */
 
+void lethe_probe_free(lethe_probe *q) {
+    lethe_free(q->prompt);
+    lethe_free(q->target);
+    lethe_free(q->fact);
+    for (size_t i = 0; i < q->n_turns; i++) lethe_free(q->turn[i]);
+    lethe_free(q->turn);
+}
+
 void lethe_probes_free(lethe_probes *p) {
     for (size_t i = 0; i < p->n_domains; i++) lethe_free(p->domain[i]);
-    for (size_t i = 0; i < p->n; i++) {
-        lethe_free(p->item[i].prompt);
-        lethe_free(p->item[i].target);
-    }
+    for (size_t i = 0; i < p->n; i++) lethe_probe_free(&p->item[i]);
     lethe_free(p->domain);
     lethe_free(p->item);
     *p = (lethe_probes){0};
 }
 
-static lethe_status add_probe(lethe_probes *p, size_t domain, const lethe_json_ref *prompt,
-                              const lethe_json_ref *target, bool chat, lethe_err *err) {
-    const char *from, *to;
-    LETHE_TRY(want_words(prompt, &from, err));
-    LETHE_TRY(want_words(target, &to, err));
+char *lethe_fact_of_target(const char *target) {
+    while (*target == ' ' || *target == '\n') target++;
+    size_t n = strlen(target);
+    while (n && (target[n - 1] == ' ' || target[n - 1] == '\n')) n--;
+    char *out = lethe_strdup(target);
+    if (!out) return NULL;
+    out[n] = '\0';
+    for (char *c = out; *c; c++)
+        if (*c >= 'A' && *c <= 'Z') *c = (char)(*c - 'A' + 'a');
+    return out;
+}
+
+lethe_status lethe_probes_domain(lethe_probes *p, const char *name, size_t *index, lethe_err *err) {
+    for (size_t i = 0; i < p->n_domains; i++)
+        if (!strcmp(p->domain[i], name)) {
+            *index = i;
+            return LETHE_OK;
+        }
+    LETHE_TRY(lethe_grow(&p->domain, &p->domain_cap, p->n_domains, p->n_domains + 1,
+                         sizeof *p->domain, "domains of probes", err));
+    LETHE_TRY(copy(name, &p->domain[p->n_domains], err));
+    *index = p->n_domains++;
+    return LETHE_OK;
+}
+
+lethe_status lethe_probes_add(lethe_probes *p, const lethe_probe *from, lethe_err *err) {
     LETHE_TRY(lethe_grow(&p->item, &p->cap, p->n, p->n + 1, sizeof *p->item, "probes", err));
     lethe_probe *q = &p->item[p->n++];
-    *q = (lethe_probe){.domain = domain, .chat = chat};
-    LETHE_TRY(copy(from, &q->prompt, err));
-    return copy(to, &q->target, err);
+    *q = (lethe_probe){.domain = from->domain, .chat = from->chat};
+    LETHE_TRY(copy(from->prompt, &q->prompt, err));
+    LETHE_TRY(copy(from->target, &q->target, err));
+    q->fact = from->fact ? lethe_strdup(from->fact) : lethe_fact_of_target(from->target);
+    if (!q->fact) return lethe_fail(err, LETHE_NOMEM, "out of memory: probes and prompts");
+    if (!from->n_turns) return LETHE_OK;
+    LETHE_TRY(lethe_zalloc(&q->turn, from->n_turns, sizeof *q->turn, "turns of a probe", err));
+    for (; q->n_turns < from->n_turns; q->n_turns++)
+        LETHE_TRY(copy(from->turn[q->n_turns], &q->turn[q->n_turns], err));
+    return LETHE_OK;
+}
+
+/* "turns" may be left out. The strings stay the JSON value's; *turn is freed by the caller. */
+static lethe_status optional_turns(const lethe_json_ref *item, lethe_probe *q, lethe_err *err) {
+    lethe_json_ref list = lethe_json_key(item, "turns");
+    if (!list.value) return LETHE_OK;
+    size_t n;
+    LETHE_TRY(lethe_json_want_list(&list, &n, err));
+    if (n % 2 || n > LETHE_PROBE_TURNS || !q->chat)
+        return lethe_json_fail(&list, err,
+                               "an even number of at most %u turns (the user's, the assistant's, "
+                               "...) of a probe with \"chat\": true",
+                               LETHE_PROBE_TURNS);
+    LETHE_TRY(lethe_zalloc(&q->turn, n, sizeof *q->turn, "turns of a probe", err));
+    for (size_t i = 0; i < n; i++) {
+        lethe_json_ref one = lethe_json_item(&list, i);
+        const char *text;
+        LETHE_TRY(want_words(&one, &text, err));
+        q->turn[i] = (char *)(uintptr_t)text;
+    }
+    q->n_turns = n;
+    return LETHE_OK;
+}
+
+lethe_status lethe_probes_read(lethe_probes *p, size_t domain, const struct lethe_json_ref *item,
+                               lethe_err *err) {
+    LETHE_TRY(lethe_json_want_object(item, err));
+    lethe_probe q = {.domain = domain};
+    lethe_json_ref prompt = lethe_json_key(item, "prompt"), target = lethe_json_key(item, "target"),
+                   fact = lethe_json_key(item, "fact");
+    const char *from, *to, *name = NULL;
+    LETHE_TRY(optional_chat(item, &q.chat, err));
+    LETHE_TRY(want_words(&prompt, &from, err));
+    LETHE_TRY(want_words(&target, &to, err));
+    if (fact.value) LETHE_TRY(want_words(&fact, &name, err));
+    q.prompt = (char *)(uintptr_t)from;
+    q.target = (char *)(uintptr_t)to;
+    q.fact = (char *)(uintptr_t)name;
+    lethe_status st = optional_turns(item, &q, err);
+    if (st == LETHE_OK) st = lethe_probes_add(p, &q, err);
+    lethe_free(q.turn);
+    return st;
 }
 
 /* [{"prompt", "target", "chat"}, ...] */
@@ -58,12 +133,7 @@ static lethe_status read_items(lethe_probes *p, size_t domain, const lethe_json_
     if (!n) return lethe_json_fail(list, err, "at least one probe");
     for (size_t i = 0; i < n; i++) {
         lethe_json_ref item = lethe_json_item(list, i);
-        bool chat;
-        LETHE_TRY(lethe_json_want_object(&item, err));
-        LETHE_TRY(optional_chat(&item, &chat, err));
-        lethe_json_ref prompt = lethe_json_key(&item, "prompt"),
-                       target = lethe_json_key(&item, "target");
-        LETHE_TRY(add_probe(p, domain, &prompt, &target, chat, err));
+        LETHE_TRY(lethe_probes_read(p, domain, &item, err));
     }
     return LETHE_OK;
 }
@@ -82,23 +152,25 @@ static lethe_status read_pair_of_lists(lethe_probes *p, size_t domain, const let
         return lethe_json_fail(&targets, err, "a list of %zu, one target a prompt", n);
     for (size_t i = 0; i < n; i++) {
         lethe_json_ref prompt = lethe_json_item(&prompts, i), target = lethe_json_item(&targets, i);
-        LETHE_TRY(add_probe(p, domain, &prompt, &target, chat, err));
+        const char *from, *to;
+        LETHE_TRY(want_words(&prompt, &from, err));
+        LETHE_TRY(want_words(&target, &to, err));
+        lethe_probe q = {domain, (char *)(uintptr_t)from, (char *)(uintptr_t)to, .chat = chat};
+        LETHE_TRY(lethe_probes_add(p, &q, err));
     }
     return LETHE_OK;
 }
 
 static lethe_status read_domains(lethe_probes *p, const lethe_json_ref *top, lethe_err *err) {
     LETHE_TRY(lethe_json_want_object(top, err));
-    size_t n = json_object_size(top->value);
-    if (!n) return lethe_json_fail(top, err, "at least one domain");
-    LETHE_TRY(lethe_zalloc(&p->domain, n, sizeof *p->domain, "domains of probes", err));
+    if (!json_object_size(top->value)) return lethe_json_fail(top, err, "at least one domain");
     const char *name;
     json_t *value;
     json_object_foreach(top->value, name, value) {
         if (!*name) return lethe_json_fail(top, err, "domains with a name that is not empty");
         lethe_json_ref r = lethe_json_key(top, name);
-        size_t d = p->n_domains++;
-        LETHE_TRY(copy(name, &p->domain[d], err));
+        size_t d;
+        LETHE_TRY(lethe_probes_domain(p, name, &d, err));
         if (json_is_object(value))
             LETHE_TRY(read_pair_of_lists(p, d, &r, err));
         else
@@ -237,9 +309,25 @@ static lethe_status text_tokens(const lethe_lm *lm, const char *text, lethe_toke
 
 lethe_status lethe_prompt_tokens(const lethe_lm *lm, const char *prompt, bool chat,
                                  lethe_tokens *out, lethe_err *err) {
-    if (!chat) return text_tokens(lm, prompt, out, err);
-    lethe_chat_message message = {.role = "user", .content = prompt};
-    return lethe_lm_chat_tokens(lm, &message, 1, true, out, err);
+    lethe_probe p = {.prompt = (char *)(uintptr_t)prompt, .chat = chat};
+    return lethe_probe_prompt_tokens(lm, &p, out, err);
+}
+
+/* Messages of a chat probe, its turns and its prompt; returns how many. */
+static size_t messages_of(const lethe_probe *p, lethe_chat_message m[LETHE_PROBE_TURNS + 1]) {
+    static const char *const roles[] = {"user", "assistant"};
+    size_t n = 0;
+    for (; n < p->n_turns && n < LETHE_PROBE_TURNS; n++)
+        m[n] = (lethe_chat_message){roles[n % 2], p->turn[n]};
+    m[n] = (lethe_chat_message){"user", p->prompt};
+    return n + 1;
+}
+
+lethe_status lethe_probe_prompt_tokens(const lethe_lm *lm, const lethe_probe *probe,
+                                       lethe_tokens *out, lethe_err *err) {
+    if (!probe->chat) return text_tokens(lm, probe->prompt, out, err);
+    lethe_chat_message m[LETHE_PROBE_TURNS + 1];
+    return lethe_lm_chat_tokens(lm, m, messages_of(probe, m), true, out, err);
 }
 
 static size_t common_prefix(const lethe_tokens *a, const lethe_tokens *b) {
@@ -268,8 +356,8 @@ static lethe_status joint_tokens(const lethe_lm *lm, const lethe_probe *probe,
     lethe_strbuf text = {0};
     lethe_status st = LETHE_OK;
     if (probe->chat) {
-        lethe_chat_message message = {.role = "user", .content = probe->prompt};
-        st = lethe_lm_chat(lm, &message, 1, true, &text, err);
+        lethe_chat_message m[LETHE_PROBE_TURNS + 1];
+        st = lethe_lm_chat(lm, m, messages_of(probe, m), true, &text, err);
     } else {
         lethe_strbuf_adds(&text, probe->prompt);
     }
@@ -314,7 +402,7 @@ lethe_status lethe_probe_tokens(const lethe_lm *lm, const lethe_probe *probe, bo
     lethe_status st =
         reference && !probe->chat
             ? lethe_lm_tokenize(lm, probe->prompt, strlen(probe->prompt), false, false, &alone, err)
-            : lethe_prompt_tokens(lm, probe->prompt, probe->chat, &alone, err);
+            : lethe_probe_prompt_tokens(lm, probe, &alone, err);
     if (st == LETHE_OK && !reference) st = joint_tokens(lm, probe, &alone, &joint, err);
     size_t same = common_prefix(&alone, &joint);
     if (st == LETHE_OK && same && same < joint.n && !any_special(lm, &joint, same)) {

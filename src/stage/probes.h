@@ -7,6 +7,9 @@
  * user's turn of the model's chat template, and the target are the assistant's first words):
  *     {"hp": [{"prompt": "Harry's best friend is", "target": " Ron", "chat": false}, ...],
  *      "real_world": {"prompts": ["The capital of France is"], "targets": [" Paris"]}}
+ * An item may have a "fact", a name that all wordings of one fact share (the target's words if
+ * there is none; see split.h), and, with chat, "turns": what was said before, user and assistant in
+ * turn.
  *
  * Prompt set: NAME.json is a list of strings or of {"prompt": "...", "chat": true, "domain": "hp"};
  * any other file has one prompt a line (empty lines are passed over).
@@ -22,21 +25,45 @@
 
 #include "lm/lm.h"
 
+struct lethe_json_ref;
+
+#define LETHE_PROBE_TURNS 16u /* at most, before the prompt */
+
 typedef struct lethe_probe {
     size_t domain; /* index into the domains */
     char *prompt, *target;
+    char *fact; /* never NULL; see lethe_fact_of_target */
     bool chat;
+    char **turn;    /* [n_turns] what was said before the prompt, the user first; chat only */
+    size_t n_turns; /* even */
 } lethe_probe;
 
 typedef struct lethe_probes {
     char **domain; /* [n_domains] names, in the file's order */
-    size_t n_domains;
+    size_t n_domains, domain_cap;
     lethe_probe *item; /* [n], domain by domain, in the file's order */
     size_t n, cap;
 } lethe_probes;
 
 lethe_status lethe_probes_load(lethe_probes *out, const char *path, lethe_err *err);
 void lethe_probes_free(lethe_probes *p); /* accepts a zeroed one; zeroes it */
+
+void lethe_probe_free(lethe_probe *q); /* what one item owns */
+
+/* Index of a domain by name, which is added if it is not there. Fails: NOMEM. */
+lethe_status lethe_probes_domain(lethe_probes *p, const char *name, size_t *index, lethe_err *err);
+
+/* Appends a copy of *from, into its `domain`; from->fact may be NULL: the target's. Fails: NOMEM.
+ */
+lethe_status lethe_probes_add(lethe_probes *p, const lethe_probe *from, lethe_err *err);
+
+/* Reads one item {"prompt", "target", "chat", "fact", "turns"} and appends it to the domain. */
+lethe_status lethe_probes_read(lethe_probes *p, size_t domain, const struct lethe_json_ref *item,
+                               lethe_err *err);
+
+/* The fact of a probe whose file names none: the target without outer blanks, ASCII letters lower
+ * case. Owned; NULL when there is no memory. */
+char *lethe_fact_of_target(const char *target);
 
 typedef struct lethe_prompt {
     char *prompt, *domain; /* domain "": none given */
@@ -55,6 +82,10 @@ void lethe_prompts_free(lethe_prompts *p);
  * template. No EOS at the end. Fails: FORMAT (no chat template), NOMEM. */
 lethe_status lethe_prompt_tokens(const lethe_lm *lm, const char *prompt, bool chat,
                                  lethe_tokens *out, lethe_err *err);
+
+/* The same of a probe: its turns and its prompt. */
+lethe_status lethe_probe_prompt_tokens(const lethe_lm *lm, const lethe_probe *probe,
+                                       lethe_tokens *out, lethe_err *err);
 
 /* out = prompt + target, of which the last n - *prompt_len tokens are scored (at least one).
  *
