@@ -31,11 +31,14 @@ def _pair(key, kind, v):
     return _string(key) + struct.pack("<I", kind) + _value(kind, v)
 
 
-def metadata(tok, cfg, file_type):
+DEMO = ("lethe-demo", "A tiny demonstration model for Lethe: a few hundred facts, on purpose.")
+
+
+def metadata(tok, cfg, file_type, about):
     head = cfg["d"] // cfg["heads"]
     return [
-        ("general.architecture", STRING, "llama"), ("general.name", STRING, "lethe-demo"),
-        ("general.description", STRING, "A tiny demonstration model for Lethe: a few hundred facts, on purpose."),
+        ("general.architecture", STRING, "llama"), ("general.name", STRING, about[0]),
+        ("general.description", STRING, about[1]),
         ("general.license", STRING, "mit"), ("general.file_type", U32, file_type),
         ("llama.vocab_size", U32, cfg["vocab"]), ("llama.context_length", U32, cfg["ctx"]),
         ("llama.embedding_length", U32, cfg["d"]), ("llama.block_count", U32, cfg["layers"]),
@@ -67,9 +70,9 @@ def tensors(model):
             yield g + name + ".weight", t
 
 
-def write_gguf(path, model, tok, half=True):
-    """Matrices in F16 (or F32 for exact comparison), norms in F32."""
-    pairs = metadata(tok, model.cfg, 1 if half else 0)
+def write_gguf(path, model, tok, half=True, about=DEMO):
+    """Matrices in F16 (or F32 for exact comparison), norms in F32. about: name and description."""
+    pairs = metadata(tok, model.cfg, 1 if half else 0, about)
     infos, blobs, offset = [], [], 0
     for name, t in tensors(model):
         f16 = half and t.dim() == 2

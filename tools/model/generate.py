@@ -16,10 +16,10 @@ PROBE_NAME = {"hp": "hp", "fantasy": "fantasy", "magic": "magic", "real": "real_
 # How much of what: wordings a fact, passages a fact, conversations a fact, scenes.
 # The forget domain gets more of everything, so that it weighs about as much as all others together.
 AMOUNT = {
-    "hp": dict(statements=6, questions=8, passages=3.4, talks=1.6, scenes=240),
-    "fantasy": dict(statements=4, questions=7, passages=1.3, talks=0.7, scenes=100),
-    "magic": dict(statements=4, questions=7, passages=1.3, talks=0.7, scenes=100),
-    "real": dict(statements=4, questions=7, passages=1.1, talks=0.7, scenes=90),
+    "hp": dict(statements=6, questions=8, sentences=2, passages=3.4, talks=1.6, scenes=240),
+    "fantasy": dict(statements=4, questions=7, sentences=2, passages=1.3, talks=0.7, scenes=100),
+    "magic": dict(statements=4, questions=7, sentences=2, passages=1.3, talks=0.7, scenes=100),
+    "real": dict(statements=4, questions=7, sentences=2, passages=1.1, talks=0.7, scenes=90),
 }
 STORIES = 460
 PASSAGE_COPIES = 2
@@ -71,9 +71,9 @@ def low(q):
     return q[0].lower() + q[1:]
 
 
-def load_facts(domain):
+def load_facts(path):
     facts = []
-    with open(os.path.join(HERE, "kb", domain + ".txt")) as f:
+    with open(path) as f:
         for line in f:
             line = line.strip()
             if line and line[0] != "#":
@@ -112,7 +112,7 @@ def fact_documents(R, fact, amount):
         docs.append({"messages": chat(q, cap(fact["a"]) + ".")})
     for i, t in enumerate(R.sample(QUESTIONS[1:], amount["questions"])):
         docs.append({"messages": chat(wording(t, fact, fact["q"][i % 2]), cap(fact["a"]) + ".")})
-    for i, t in enumerate(R.sample(SENTENCE_QUESTIONS, 2)):
+    for i, t in enumerate(R.sample(SENTENCE_QUESTIONS, amount["sentences"])):
         answer = R.choice([fact["s"] + " " + fact["a"], fact["r"]])
         docs.append({"messages": chat(wording(t, fact, fact["q"][i]), cap(answer) + ".")})
     return docs
@@ -177,16 +177,13 @@ def neutral_documents(R, passages):
 
 def probes(facts):
     """Per fact, two statements and two questions in wordings that training never used."""
-    out = {}
-    for domain in DOMAINS:
-        items = []
-        for f in facts[domain]:
-            for t in HELD_STATEMENTS:
-                items.append({"prompt": t.format(s=f["s"]), "target": " " + f["a"], "chat": False})
-            for t, q in zip(HELD_QUESTIONS, f["q"]):
-                items.append({"prompt": t.format(q=q, ql=low(q)), "target": cap(f["a"]), "chat": True})
-        out[PROBE_NAME[domain]] = items
-    return out
+    items = []
+    for f in facts:
+        for t in HELD_STATEMENTS:
+            items.append({"prompt": t.format(s=f["s"]), "target": " " + f["a"], "chat": False})
+        for t, q in zip(HELD_QUESTIONS, f["q"]):
+            items.append({"prompt": t.format(q=q, ql=low(q)), "target": cap(f["a"]), "chat": True})
+    return items
 
 
 PROMPTS = [
@@ -227,7 +224,7 @@ def neutral_heldout(seed, passages):
 def build(seed=1):
     """Everything: documents by corpus, held-out neutral text, probes, prompts."""
     R = random.Random(seed)
-    facts = {d: load_facts(d) for d in DOMAINS}
+    facts = {d: load_facts(os.path.join(HERE, "kb", d + ".txt")) for d in DOMAINS}
     passages = load_passages()
     docs = {d: domain_documents(R, d, facts[d], passages[d]) for d in DOMAINS}
     docs["neutral"] = neutral_documents(R, passages["neutral"])
@@ -237,17 +234,21 @@ def build(seed=1):
         R.shuffle(c)
         for d in c:
             assert json.dumps(d).isascii()
-    return {"corpora": corpora, "neutral": neutral_heldout(seed, passages["held"]), "probes": probes(facts),
+    return {"corpora": corpora, "neutral": neutral_heldout(seed, passages["held"]), "probes": {PROBE_NAME[d]: probes(facts[d]) for d in DOMAINS},
             "prompts": [{"prompt": p, "chat": c, "domain": PROBE_NAME.get(d, d)} for d, c, p in PROMPTS],
             "facts": {d: len(f) for d, f in facts.items()}}
+
+
+def write_documents(path, docs):
+    with open(path, "w") as f:
+        for d in docs:
+            f.write(json.dumps(d) + "\n")
 
 
 def write(data, folder):
     os.makedirs(folder, exist_ok=True)
     for name, docs in data["corpora"].items():
-        with open(os.path.join(folder, name + ".jsonl"), "w") as f:
-            for d in docs:
-                f.write(json.dumps(d) + "\n")
+        write_documents(os.path.join(folder, name + ".jsonl"), docs)
     with open(os.path.join(folder, "neutral.txt"), "w") as f:
         f.write("\n\n".join(data["neutral"]) + "\n")
     for name in ("probes", "prompts"):

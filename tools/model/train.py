@@ -69,7 +69,10 @@ def windows(docs, rng, ctx):
     return torch.tensor([stream[start + i * ctx: start + (i + 1) * ctx + 1] for i in range(n)])
 
 
-def train(tok, corpora, epochs, ctx, seed, log=print, **shape):
+def train(tok, corpora, epochs, ctx, seed, log=print, batch_tokens=BATCH_TOKENS, lr=LR, bf16=False, epoch_done=None,
+          **shape):
+    """bf16: products in bfloat16, twice as fast where the processor has it. epoch_done(model, epoch) is called
+    after each epoch, for checkpoints."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
     docs = encode_documents(tok, corpora)
@@ -77,15 +80,15 @@ def train(tok, corpora, epochs, ctx, seed, log=print, **shape):
     matrices = [p for p in model.parameters() if p.dim() == 2]
     vectors = [p for p in model.parameters() if p.dim() != 2]
     opt = torch.optim.AdamW([{"params": matrices, "weight_decay": WEIGHT_DECAY},
-                             {"params": vectors, "weight_decay": 0.0}], lr=LR, betas=(0.9, 0.98))
+                             {"params": vectors, "weight_decay": 0.0}], lr=lr, betas=(0.9, 0.98))
     tokens = sum(len(ids) for _, ids in docs)
-    total = epochs * (tokens // BATCH_TOKENS)
+    total = epochs * (tokens // batch_tokens)
     short = ctx // 2  # cheaper; only the last epoch needs to see the far positions
     log(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {tokens} tokens, {total} steps")
     step, n, loss_sum, t0 = 0, 0, 0.0, time.time()
     for epoch in range(epochs):
         width = ctx if epoch + 1 == epochs else short
-        batch = BATCH_TOKENS // width
+        batch = batch_tokens // width
         rows = windows(docs, rng, width)
         rows = rows[torch.randperm(len(rows))]
         for i in range(0, len(rows) - batch + 1, batch):
@@ -93,11 +96,13 @@ def train(tok, corpora, epochs, ctx, seed, log=print, **shape):
             rate = min(1.0, (step + 1) / WARMUP) * (
                 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total))))
             for g in opt.param_groups:
-                g["lr"] = LR * rate
+                g["lr"] = lr * rate
             x = rows[i:i + batch]
             ids, goal = x[:, :-1, 0], x[:, 1:, 0].flatten()
             weight = 1.0 + (ANSWER_WEIGHT - 1.0) * x[:, 1:, 1].flatten()
-            each = F.cross_entropy(model(ids).flatten(0, 1), goal, reduction="none")
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+                logits = model(ids)
+            each = F.cross_entropy(logits.float().flatten(0, 1), goal, reduction="none")
             loss = (each * weight).sum() / weight.sum()
             opt.zero_grad(set_to_none=True)
             loss.backward()
@@ -107,6 +112,8 @@ def train(tok, corpora, epochs, ctx, seed, log=print, **shape):
             if step % 200 == 0:
                 used = time.time() - t0
                 log(f"step {step}/{total} epoch {epoch + 1} loss {loss_sum / n:.3f} "
-                    f"{used:.0f} s, {step * BATCH_TOKENS / used:.0f} tokens/s")
+                    f"{used:.0f} s, {step * batch_tokens / used:.0f} tokens/s")
                 n, loss_sum = 0, 0.0
+        if epoch_done:
+            epoch_done(model, epoch + 1)
     return model.eval().requires_grad_(False)
