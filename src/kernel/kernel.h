@@ -43,6 +43,9 @@ typedef struct lethe_digits {
 /* Rows of digits are padded with zeros to a multiple of this many bytes. */
 #define LETHE_DIGIT_PAD 64
 
+/* sift may write this many numbers beyond the last hit. */
+#define LETHE_SIFT_SLACK 16
+
 /* What tells for one token and a run of latents whether a latent can be among the k largest: see
  * kernel/sieve.h for what the numbers are. */
 typedef struct lethe_bound {
@@ -57,6 +60,13 @@ typedef struct lethe_bound {
     const float *w_out;     /* [outliers, w_out_stride] the latents there */
     size_t w_out_stride;
 } lethe_bound;
+
+/* What sift has let pass of one token, in the order in which it was met. */
+typedef struct lethe_hits {
+    size_t count;
+    int32_t *place; /* of the latent */
+    int32_t *c;     /* its product */
+} lethe_hits;
 
 typedef struct lethe_kernels {
     const char *name; /* "ref", "avx2", ... */
@@ -104,12 +114,13 @@ typedef struct lethe_kernels {
 
     /* dots_i8 and may_pass in one, or NULL where an instruction set gains nothing from that: for
      * each of the nt tokens and each of the `sets` bounds, bound[s nt + i], the hits among the nb
-     * latents (hits[s nt + i] of them, rising, in hit[s nt + i, nb]) and their products c (in c,
-     * likewise). nb is a multiple of 16; what belongs to the latents is the same in all bounds of a
-     * set; scratch: nb ld bytes. */
+     * latents are added to hits[s nt + i], latent j as place `first` + j, rising. Each has room for
+     * nb + LETHE_SIFT_SLACK more (what lies beyond the new count is overwritten). nb is a multiple
+     * of 16; what belongs to the latents is the same in all bounds of a set; scratch: nb ld bytes.
+     * next: NULL or nb ld bytes that the next call will read as b, fetched meanwhile. */
     void (*sift)(const uint8_t *a, size_t nt, const int8_t *b, const int32_t *b_sum, size_t nb,
-                 size_t ld, const lethe_bound *bound, size_t sets, int32_t *hit, int32_t *c,
-                 uint32_t *hits, int8_t *scratch);
+                 size_t ld, const lethe_bound *bound, size_t sets, int32_t first, lethe_hits *hits,
+                 const int8_t *next, int8_t *scratch);
 
     /* One Adam update of n parameters, with g' = grad_scale g (g NULL: a zero gradient):
      *     m1 += (g' - m1) (1 - beta1)

@@ -101,8 +101,7 @@ static void pack16(int8_t *out, const int8_t *rows, size_t ld) {
         __m512i r[16], t[16];
         for (size_t j = 0; j < 16; j++) {
             r[j] = load(rows + j * ld + l);
-            /* The next sixteen rows come from far away, and no prefetcher follows sixteen streams.
-             */
+            /* No prefetcher follows sixteen streams. */
             _mm_prefetch((const char *)(rows + (16 + j) * ld + l), _MM_HINT_T0);
         }
         for (size_t j = 0; j < 16; j += 2) {
@@ -136,19 +135,18 @@ typedef struct sixteen {
     __m512i place;
 } sixteen;
 
-static inline sixteen sixteen_from(const lethe_bound *b, size_t j) {
+static inline sixteen sixteen_from(const lethe_bound *b, size_t j, int32_t first) {
     return (sixteen){.scale = _mm512_loadu_ps(b->w_scale + j),
                      .norm = _mm512_loadu_ps(b->w_norm + j),
                      .err = _mm512_loadu_ps(b->w_err + j),
                      .bias = _mm512_loadu_ps(b->bias + j),
                      .place = _mm512_add_epi32(
-                         _mm512_set1_epi32((int32_t)j),
+                         _mm512_set1_epi32(first + (int32_t)j),
                          _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))};
 }
 
-/* What sift says about them for one token. */
-static inline void tell(__m512i c, const sixteen *w, size_t j, const lethe_bound *b, int32_t *hit,
-                        int32_t *product, uint32_t *hits) {
+/* Which of them may pass for one token. */
+static inline __mmask16 may_pass(__m512i c, const sixteen *w, size_t j, const lethe_bound *b) {
     __m512 u =
         _mm512_mul_ps(_mm512_cvtepi32_ps(c), _mm512_mul_ps(_mm512_set1_ps(b->scale), w->scale));
     u = _mm512_add_ps(u, w->bias);
@@ -157,11 +155,15 @@ static inline void tell(__m512i c, const sixteen *w, size_t j, const lethe_bound
     for (size_t o = 0; o < b->outliers; o++)
         u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(b->x_out[o]),
                                            _mm512_loadu_ps(b->w_out + o * b->w_out_stride + j)));
-    __mmask16 pass = _mm512_cmp_ps_mask(u, _mm512_set1_ps(b->threshold), _CMP_NLT_UQ);
-    if (!pass) return;
-    _mm512_mask_compressstoreu_epi32(hit + *hits, pass, w->place);
-    _mm512_mask_compressstoreu_epi32(product + *hits, pass, c);
-    *hits += (uint32_t)__builtin_popcount((unsigned)pass);
+    return _mm512_cmp_ps_mask(u, _mm512_set1_ps(b->threshold), _CMP_NLT_UQ);
+}
+
+/* Adds those to a token's hits; whole registers, as a store under a mask is slow. */
+static inline void add_hits(lethe_hits *hits, __mmask16 pass, __m512i place, __m512i c) {
+    size_t n = hits->count;
+    _mm512_storeu_si512(hits->place + n, _mm512_maskz_compress_epi32(pass, place));
+    _mm512_storeu_si512(hits->c + n, _mm512_maskz_compress_epi32(pass, c));
+    hits->count = n + (size_t)__builtin_popcount((unsigned)pass);
 }
 
 typedef struct sifting {
@@ -169,18 +171,31 @@ typedef struct sifting {
     size_t nt, nb, ld, sets;
     const int32_t *b_sum;
     const lethe_bound *bound;
-    int32_t *hit, *c;
-    uint32_t *hits;
+    int32_t first;
+    lethe_hits *hits;
+    const char *next;        /* what is left to fetch */
+    size_t next_size, share; /* bytes, and how many at a time */
 } sifting;
+
+/* Fetches some of the next block into the second-level cache, so that packing it need not wait. */
+static inline void fetch_share(sifting *s) {
+    size_t n = s->next_size < s->share ? s->next_size : s->share;
+    for (size_t l = 0; l < n; l += 64) _mm_prefetch(s->next + l, _MM_HINT_T1);
+    s->next += n;
+    s->next_size -= n;
+}
 
 /* Tokens i .. i + na - 1 by the latents of one or two packed registers from place j on: na times
  * `wide` sums stay in registers. The loops over them are unrolled, and only copies are indexed
  * later, or gcc would keep the sums in memory. */
 static inline __attribute__((always_inline)) void
-sift_some(const sifting *s, size_t i, size_t na, size_t j, size_t wide, const int8_t *packed) {
+sift_some(sifting *s, size_t i, size_t na, size_t j, size_t wide, const int8_t *packed) {
     const size_t ld = s->ld;
     const uint8_t *a = s->a + i * ld;
+    /* Three rows a pointer: more pointers than registers would be fetched from the stack. */
+    const uint8_t *row[4] = {a, a + 3 * ld, a + 6 * ld, a + 9 * ld};
     __m512i acc[12][2], sum[2][12];
+    fetch_share(s);
 #pragma GCC unroll 12
     for (size_t q = 0; q < na; q++) acc[q][0] = acc[q][1] = _mm512_setzero_si512();
     for (size_t l = 0; l < ld; l += 4) {
@@ -189,11 +204,13 @@ sift_some(const sifting *s, size_t i, size_t na, size_t j, size_t wide, const in
 #pragma GCC unroll 12
         for (size_t q = 0; q < na; q++) {
             int32_t four;
-            memcpy(&four, a + q * ld + l, sizeof four);
+            memcpy(&four, row[q / 3] + q % 3 * ld, sizeof four);
             __m512i x = _mm512_set1_epi32(four);
             acc[q][0] = _mm512_dpbusd_epi32(acc[q][0], x, w0);
             if (wide == 2) acc[q][1] = _mm512_dpbusd_epi32(acc[q][1], x, w1);
         }
+#pragma GCC unroll 4
+        for (size_t r = 0; r < 4; r++) row[r] += 4;
     }
 #pragma GCC unroll 12
     for (size_t q = 0; q < na; q++) {
@@ -205,15 +222,24 @@ sift_some(const sifting *s, size_t i, size_t na, size_t j, size_t wide, const in
         __m512i offset = _mm512_slli_epi32(load(s->b_sum + place), 7);
         for (size_t set = 0; set < s->sets; set++) {
             size_t at = set * s->nt + i;
-            const sixteen w = sixteen_from(s->bound + at, place);
-            for (size_t q = 0; q < na; q++, at++)
-                tell(_mm512_sub_epi32(sum[v][q], offset), &w, place, s->bound + at,
-                     s->hit + at * s->nb, s->c + at * s->nb, s->hits + at);
+            const sixteen w = sixteen_from(s->bound + at, place, s->first);
+            __mmask16 pass[12];
+            unsigned some = 0;
+            for (size_t q = 0; q < na; q++) {
+                pass[q] =
+                    may_pass(_mm512_sub_epi32(sum[v][q], offset), &w, place, s->bound + at + q);
+                some |= (unsigned)(pass[q] != 0) << q;
+            }
+            /* One branch that cannot be foretold for all tokens, not one for each. */
+            for (; some; some &= some - 1) {
+                size_t q = (size_t)__builtin_ctz(some);
+                add_hits(s->hits + at + q, pass[q], w.place, _mm512_sub_epi32(sum[v][q], offset));
+            }
         }
     }
 }
 
-static inline __attribute__((always_inline)) void sift_wide(const sifting *s, size_t j, size_t wide,
+static inline __attribute__((always_inline)) void sift_wide(sifting *s, size_t j, size_t wide,
                                                             const int8_t *packed) {
     size_t i = 0;
     for (; i + 12 <= s->nt; i += 12) sift_some(s, i, 12, j, wide, packed);
@@ -222,19 +248,21 @@ static inline __attribute__((always_inline)) void sift_wide(const sifting *s, si
 }
 
 static void vnni_sift(const uint8_t *a, size_t nt, const int8_t *b, const int32_t *b_sum, size_t nb,
-                      size_t ld, const lethe_bound *bound, size_t sets, int32_t *hit, int32_t *c,
-                      uint32_t *hits, int8_t *scratch) {
-    const sifting s = {.a = a,
-                       .nt = nt,
-                       .nb = nb,
-                       .ld = ld,
-                       .sets = sets,
-                       .b_sum = b_sum,
-                       .bound = bound,
-                       .hit = hit,
-                       .c = c,
-                       .hits = hits};
-    for (size_t i = 0; i < sets * nt; i++) hits[i] = 0;
+                      size_t ld, const lethe_bound *bound, size_t sets, int32_t first,
+                      lethe_hits *hits, const int8_t *next, int8_t *scratch) {
+    sifting s = {.a = a,
+                 .nt = nt,
+                 .nb = nb,
+                 .ld = ld,
+                 .sets = sets,
+                 .b_sum = b_sum,
+                 .bound = bound,
+                 .first = first,
+                 .hits = hits,
+                 .next = (const char *)next,
+                 .next_size = next ? nb * ld : 0};
+    size_t turns = (nb + 31) / 32 * (nt / 12 + nt % 12 / 4 + nt % 4);
+    s.share = turns ? (nb * ld / turns / 64 + 1) * 64 : 0;
     for (size_t j = 0; j < nb; j += 16) pack16(scratch + j * ld, b + j * ld, ld);
     size_t j = 0;
     for (; j + 32 <= nb; j += 32) sift_wide(&s, j, 2, scratch + j * ld);

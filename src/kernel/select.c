@@ -33,11 +33,13 @@
 
 /* The pilot has one token of PILOT_SHARE, within these limits, and is worth it from PILOT_FROM
  * tokens on. The guess is the lowest ratio that it meets, or of more than 64 the one in 64 from
- * below. */
+ * below, less a share of what the middle one is above it: a hit more is cheap, a token that comes
+ * again is not. */
 #define PILOT_SHARE 64
 #define PILOT_LEAST 32
 #define PILOT_MOST 512
 #define PILOT_FROM 512
+#define GUESS_MARGIN 0.3f
 
 /* Fewer tokens than this say little about which dimensions are outlying. */
 #define OUTLIERS_FROM 64
@@ -82,9 +84,31 @@ typedef struct work {
 } work;
 
 static void bench_free(lethe_select_bench *b) {
-    void *const all[] = {b->hi, b->lo,  b->digits, b->whole, b->x_out, b->rest, b->w_hi,
-                         b->c,  b->hit, b->lower,  b->key,   b->bound, b->hits, b->packed};
+    void *const all[] = {b->hi,          b->lo,          b->digits,      b->whole,     b->x_out,
+                         b->rest,        b->w_hi,        b->c,           b->hit,       b->lower,
+                         b->key,         b->bound,       b->hits,        b->packed,    b->waiting,
+                         b->reach.upper, b->reach.lower, b->reach.spill, b->todo.keep, b->todo.next,
+                         b->todo.sure,   b->todo.token,  b->todo.hit};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
+}
+
+static lethe_status hits_alloc(const lethe_select_job *job, lethe_select_bench *b, lethe_err *err) {
+    static const char what[] = "hits of tokens";
+    size_t nt = job->tile_n, rows = nt * job->n_sel, room = job->room;
+    size_t each = room + LETHE_SIFT_SLACK;
+    LETHE_TRY(lethe_alloc(&b->hits, rows, sizeof *b->hits, what, err));
+    LETHE_TRY(lethe_alloc(&b->waiting, rows, 2 * each * sizeof *b->waiting, what, err));
+    for (size_t r = 0; r < rows; r++)
+        b->hits[r] =
+            (lethe_hits){.place = b->waiting + 2 * r * each, .c = b->waiting + (2 * r + 1) * each};
+    LETHE_TRY(lethe_alloc(&b->reach.upper, room, sizeof *b->reach.upper, what, err));
+    LETHE_TRY(lethe_alloc(&b->reach.lower, room, sizeof *b->reach.lower, what, err));
+    LETHE_TRY(lethe_alloc(&b->reach.spill, room, 2 * sizeof *b->reach.spill, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.keep, nt, sizeof *b->todo.keep, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.next, nt, sizeof *b->todo.next, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.sure, nt, sizeof *b->todo.sure, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.token, nt, job->tile_m * sizeof *b->todo.token, what, err));
+    return lethe_alloc(&b->todo.hit, nt, job->tile_m * sizeof *b->todo.hit, what, err);
 }
 
 static lethe_status bench_alloc(const lethe_select_job *job, size_t threads, lethe_select_bench *b,
@@ -103,11 +127,10 @@ static lethe_status bench_alloc(const lethe_select_job *job, size_t threads, let
     LETHE_TRY(lethe_alloc(&b->x_out, nt, LETHE_OUTLIERS * sizeof *b->x_out, what, err));
     LETHE_TRY(lethe_alloc(&b->rest, job->d, sizeof *b->rest, what, err));
     if (job->from->rows) LETHE_TRY(lethe_alloc(&b->w_hi, nm, ld, what, err));
-    nt *= job->n_sel;
-    LETHE_TRY(lethe_alloc(&b->bound, nt, sizeof *b->bound, what, err));
     LETHE_TRY(lethe_alloc(&b->c, nt, nm * sizeof *b->c, what, err));
-    LETHE_TRY(lethe_alloc(&b->hit, nt, nm * sizeof *b->hit, what, err));
-    LETHE_TRY(lethe_alloc(&b->hits, nt, sizeof *b->hits, what, err));
+    LETHE_TRY(lethe_alloc(&b->hit, nm, sizeof *b->hit, what, err));
+    LETHE_TRY(lethe_alloc(&b->bound, nt, job->n_sel * sizeof *b->bound, what, err));
+    LETHE_TRY(hits_alloc(job, b, err));
     LETHE_TRY(lethe_alloc(&b->packed, nm, ld, what, err));
     LETHE_TRY(lethe_alloc(&b->lower, cap, 2 * threads * sizeof *b->lower, what, err));
     return lethe_alloc(&b->key, k, LETHE_FULL_TOKENS * sizeof *b->key, what, err);
@@ -216,7 +239,11 @@ static lethe_status work_alloc(work *w, lethe_err *err) {
     size_t n = job->n, ld = job->from->sieve->ld, threads = (size_t)w->threads;
     job->tile_n = min_size(n, min_size(MOST_TOKENS, max_size(1, TOKEN_BYTES / ld / 12) * 12));
     job->tile_m = min_size(MOST_LATENTS, max_size(1, LATENT_BYTES / ld / 16) * 16);
-    for (size_t s = 0; s < job->n_sel; s++) job->cap[s] = 4 * job->sel[s].k + 256;
+    job->room = 2 * job->tile_m;
+    for (size_t s = 0; s < job->n_sel; s++) {
+        job->cap[s] = 4 * job->sel[s].k + 256;
+        job->room += 8 * job->sel[s].k;
+    }
     /* Several parts are made of fewer tiles than there are threads, and those are small. */
     w->seats = max_size(threads * job->tile_n, 2 * threads * min_size(n, threads * FEW_TOKENS));
     LETHE_TRY(seats_alloc(w, err));
@@ -423,7 +450,8 @@ static void run_all(work *w) {
         run_list(w, w->list, pilots, true, NULL);
         for (size_t s = 0; s < w->job.n_sel; s++) {
             qsort(w->ratio[s], size, sizeof *w->ratio[s], rising);
-            ratio[s] = w->ratio[s][size / 64];
+            float low = w->ratio[s][size / 64], middle = w->ratio[s][size / 2];
+            ratio[s] = low - GUESS_MARGIN * (middle - low);
             if (!isfinite(ratio[s])) ratio[s] = -INFINITY;
         }
         guess = ratio;

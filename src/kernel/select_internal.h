@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Selection from inside: what select.c (who does what) and select_look.c (the looks) share.
+ * Selection from inside: what select.c (who does what), select_look.c (the first look) and
+ * select_again.c (the second) share.
  *
  * Places: the latents to select from are numbered 0 .. m - 1 in the order of from->rows; where that
  * is NULL a place is the latent's index itself.
@@ -31,6 +32,7 @@ typedef struct lethe_seat {
     float guess;           /* what the threshold began with; -infinity: no guess */
     float threshold;       /* an upper bound below this is out */
     bool full;             /* must be computed in full */
+    bool flushed;          /* some hits had their second look early, for want of room */
     size_t count;          /* candidates */
     size_t next;           /* at this many the threshold is set anew */
     lethe_candidate *list; /* [job->cap], borrowed */
@@ -44,6 +46,7 @@ typedef struct lethe_select_job {
     const lethe_selection *sel;
     size_t n_sel;
     size_t cap[LETHE_SELECTIONS]; /* candidates a seat can hold */
+    size_t room;                  /* hits of the first look that can wait for a second, a token */
 
     /* [m] by place: the sieve's own arrays, or gathered. */
     const float *scale, *norm, *err1;
@@ -56,6 +59,19 @@ typedef struct lethe_select_job {
     size_t tile_n, tile_m; /* tokens and latents of a tile */
 } lethe_select_job;
 
+/* First-look bounds of one token's hits; see lethe_reach_set. */
+typedef struct lethe_reach {
+    float *upper, *lower; /* [room] */
+    int32_t *spill;       /* [2, room] */
+} lethe_reach;
+
+/* Which hits get a second look: the first keep[i] of token i, by blocks of latents. */
+typedef struct lethe_todo {
+    size_t *keep, *next;   /* [tile_n] */
+    float *sure;           /* [tile_n] the threshold without the guess that keep rests on */
+    uint32_t *token, *hit; /* [tile_n tile_m] of one block */
+} lethe_todo;
+
 /* Scratch of one thread. */
 typedef struct lethe_select_bench {
     uint8_t *hi, *lo;     /* [tile_n, ld] digits of the tokens, 128 added */
@@ -65,8 +81,11 @@ typedef struct lethe_select_bench {
     float *rest;          /* [d] a token without its outliers */
     int8_t *w_hi;         /* [tile_m, ld] gathered rows */
     lethe_bound *bound;   /* [n_sel, tile_n] */
-    int32_t *c, *hit;     /* [n_sel, tile_n, tile_m]: products, and places within the block */
-    uint32_t *hits;       /* [n_sel, tile_n] */
+    int32_t *c, *hit;     /* [tile_n, tile_m], [tile_m]: where no sift does it */
+    lethe_hits *hits;     /* [n_sel, tile_n] */
+    int32_t *waiting;     /* their lists */
+    lethe_reach reach;    /* bounds of one token's hits */
+    lethe_todo todo;      /* of one selection */
     int8_t *packed;       /* [tile_m, ld] scratch of sift */
     float *lower;         /* room for the lower bounds of a token */
     uint64_t *key;        /* room for the keys of LETHE_FULL_TOKENS top-ks */
@@ -88,9 +107,18 @@ void lethe_seat_begin(lethe_seat *seat, float whole, float guess, size_t k, size
 void lethe_select_digits(const lethe_select_job *job, const uint32_t *token, size_t nt,
                          lethe_select_bench *b);
 
-/* Looks at the tile's tokens and the latents from place `first` to `end`. seat[s * stride + i]: of
- * selection s and the tile's token i. */
+/* Both looks at the tile's tokens and the latents from place `first` to `end`. seat[s * stride +
+ * i]: of selection s and the tile's token i; its list has the candidates afterwards. */
 void lethe_select_look(const lethe_select_job *job, size_t nt, size_t first, size_t end,
                        lethe_seat *seat, size_t stride, lethe_select_bench *b);
+
+/* Makes room among the hits of token i and selection s: by what their first looks prove, and if
+ * that is not enough by second looks at all of them. */
+void lethe_select_relieve(const lethe_select_job *job, size_t s, size_t i, lethe_seat *seat,
+                          lethe_hits *hits, lethe_select_bench *b);
+
+/* The second look at the hits [nt] of selection s, latents from place `first` to `end`. */
+void lethe_select_again(const lethe_select_job *job, size_t s, size_t nt, size_t first, size_t end,
+                        lethe_seat *seat, lethe_hits *hits, lethe_select_bench *b);
 
 #endif

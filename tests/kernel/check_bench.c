@@ -228,8 +228,8 @@ typedef struct sift_work {
     const lethe_kernels *k;
     uint8_t *a;
     int8_t *b, *scratch;
-    int32_t *b_sum, *hit, *c;
-    uint32_t *hits;
+    int32_t *b_sum, *room;
+    lethe_hits *hits;
     lethe_bound *bound;
     size_t ld;
 } sift_work;
@@ -239,7 +239,7 @@ static sift_work sift_now;
 static void run_sift(work *w) {
     (void)w;
     const sift_work *s = &sift_now;
-    s->k->sift(s->a, SIFTED, s->b, s->b_sum, BLOCK, s->ld, s->bound, 1, s->hit, s->c, s->hits,
+    s->k->sift(s->a, SIFTED, s->b, s->b_sum, BLOCK, s->ld, s->bound, 1, 0, s->hits, NULL,
                s->scratch);
 }
 
@@ -253,17 +253,16 @@ void bench_sift(const lethe_kernels *k) {
                        .b = aligned_alloc(64, BLOCK * ld),
                        .scratch = aligned_alloc(64, BLOCK * ld),
                        .b_sum = calloc(BLOCK, sizeof(int32_t)),
-                       .hit = calloc(cells, sizeof(int32_t)),
-                       .c = calloc(cells, sizeof(int32_t)),
-                       .hits = calloc(SIFTED, sizeof(uint32_t)),
+                       .room = calloc(BLOCK + LETHE_SIFT_SLACK, sizeof(int32_t)),
+                       .hits = calloc(SIFTED, sizeof(lethe_hits)),
                        .bound = calloc(SIFTED, sizeof(lethe_bound)),
                        .ld = ld};
         float *zero = calloc(BLOCK, sizeof *zero);
-        if (!s.a || !s.b || !s.scratch || !s.b_sum || !s.hit || !s.c || !s.hits || !s.bound ||
-            !zero)
+        if (!s.a || !s.b || !s.scratch || !s.b_sum || !s.room || !s.hits || !s.bound || !zero)
             abort();
         memset(s.a, 1, SIFTED * ld);
         memset(s.b, 1, BLOCK * ld);
+        for (size_t t = 0; t < SIFTED; t++) s.hits[t].place = s.hits[t].c = s.room;
         for (size_t t = 0; t < SIFTED; t++)
             s.bound[t] = (lethe_bound){
                 .threshold = 1, .w_scale = zero, .w_norm = zero, .w_err = zero, .bias = zero};
@@ -272,7 +271,7 @@ void bench_sift(const lethe_kernels *k) {
         char what[32];
         snprintf(what, sizeof what, "%d x %d x %zu", SIFTED, BLOCK, ld);
         measure(what, run_sift, &w, 2.0 * (double)cells * (double)ld, "GOP/s");
-        void *const all[] = {s.a, s.b, s.scratch, s.b_sum, s.hit, s.c, s.hits, s.bound, zero};
+        void *const all[] = {s.a, s.b, s.scratch, s.b_sum, s.room, s.hits, s.bound, zero};
         for (size_t j = 0; j < sizeof all / sizeof *all; j++) free(all[j]);
     }
 }

@@ -8,7 +8,7 @@
 
 #include "kernel/checkasm.h"
 
-enum { A, B, C, D, E, F, G, HIT, PRODUCT, HITS, SCRATCH };
+enum { A, B, C, D, E, F, G, HIT, PRODUCT, SCRATCH };
 enum { MOST_TOKENS = 29, MOST_SETS = 2 };
 
 static const lethe_kernels *const ref = &lethe_kernels_ref;
@@ -19,8 +19,9 @@ typedef struct sifted {
     const int8_t *b;
     const int32_t *b_sum;
     lethe_bound bound[MOST_SETS * MOST_TOKENS];
-    const int32_t *hit, *c;
-    const uint32_t *hits;
+    lethe_hits hits[MOST_SETS * MOST_TOKENS];
+    size_t before[MOST_SETS * MOST_TOKENS]; /* hits that were there */
+    int32_t first;
 } sifted;
 
 static void set_bounds(sifted *s, check_kind kind) {
@@ -51,10 +52,12 @@ static bool row_is_right(const sifted *s, size_t r, int32_t *product, int32_t *w
     size_t i = r % s->nt;
     ref->dots_i8(product, s->nb, s->a + i * s->ld, 1, s->b, s->b_sum, s->nb, s->ld);
     size_t n = ref->may_pass(product, s->nb, &s->bound[r], want);
-    const int32_t *hit = s->hit + r * s->nb, *c = s->c + r * s->nb;
-    if (s->hits[r] != n) return false;
-    for (size_t h = 0; h < n; h++)
-        if (hit[h] != want[h] || c[h] != product[want[h]]) return false;
+    const lethe_hits *hits = &s->hits[r];
+    if (hits->count != s->before[r] + n) return false;
+    for (size_t h = 0; h < s->before[r]; h++)
+        if (hits->place[h] != -1 || hits->c[h] != -2) return false;
+    for (size_t h = 0, at = s->before[r]; h < n; h++, at++)
+        if (hits->place[at] != s->first + want[h] || hits->c[at] != product[want[h]]) return false;
     return true;
 }
 
@@ -72,17 +75,22 @@ static void sift_once(const lethe_kernels *k, check_kind kind, size_t nt, size_t
     }
     s.a = a, s.b = b, s.b_sum = b_sum;
     set_bounds(&s, kind);
-    size_t cells = sets * nt * nb;
-    int32_t *hit = check_place(HIT, cells * sizeof *hit, check_offset());
-    int32_t *c = check_place(PRODUCT, cells * sizeof *c, check_offset());
-    uint32_t *hits = check_place(HITS, sets * nt * sizeof *hits, check_offset());
+    size_t each = 3 + nb + LETHE_SIFT_SLACK;
+    int32_t *hit = check_place(HIT, sets * nt * each * sizeof *hit, check_offset());
+    int32_t *c = check_place(PRODUCT, sets * nt * each * sizeof *c, check_offset());
     int8_t *scratch = check_place(SCRATCH, nb * ld, check_byte_offset());
-    k->sift(a, nt, b, b_sum, nb, ld, s.bound, sets, hit, c, hits, scratch);
+    s.first = (int32_t)check_below(1000);
+    for (size_t r = 0; r < sets * nt; r++) {
+        s.before[r] = check_below(4);
+        s.hits[r] = (lethe_hits){.count = s.before[r], .place = hit + r * each, .c = c + r * each};
+        for (size_t h = 0; h < s.before[r]; h++) hit[r * each + h] = -1, c[r * each + h] = -2;
+    }
+    k->sift(a, nt, b, b_sum, nb, ld, s.bound, sets, s.first, s.hits, check_below(2) ? b : NULL,
+            scratch);
     check_calls++;
     if (!check_canaries(HIT, "hit") || !check_canaries(PRODUCT, "c") ||
-        !check_canaries(HITS, "hits") || !check_canaries(SCRATCH, "scratch"))
+        !check_canaries(SCRATCH, "scratch"))
         return;
-    s.hit = hit, s.c = c, s.hits = hits;
     int32_t product[256], want[256];
     for (size_t r = 0; r < sets * nt; r++)
         if (!row_is_right(&s, r, product, want)) {

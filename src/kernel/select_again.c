@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The second look (the bounds: kernel/sieve.h), at the hits that wait of a tile of tokens.
+ *
+ * A seat's threshold only rises: it is the k-th largest lower bound met so far (or a guess, which
+ * select.c checks in the end). A latent whose upper bound is below it cannot be among the k
+ * largest, nor equal to the last of them.
+ *
+ * With all latents seen, the first looks say nearly where the k-th largest lies: their bounds are
+ * Cauchy and Schwarz's, but the errors themselves are some thirty times smaller. So the threshold
+ * is first put where it most likely is, which leaves about half of the hits, and afterwards checked
+ * against the k-th largest lower bound of the second looks. Where it was too high all hits are
+ * looked at.
+ */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernel/select_internal.h"
+
+/* The likely error of a first look, as a share of its bound. */
+#define LIKELY 0.125f
+
+/* Hits between the one that is looked at and the one whose digits are fetched. */
+#define AHEAD 4
+
+float lethe_select_kth(float *lower, size_t n, size_t k) {
+    if (k > n) return -INFINITY;
+    for (size_t i = 0; i < n; i++)
+        if (isnan(lower[i])) lower[i] = -INFINITY;
+    /* Hoare's selection: what is larger goes left. */
+    size_t left = 0, right = n - 1, want = k - 1;
+    while (left < right) {
+        float pivot = lower[left + (right - left) / 2];
+        size_t i = left, j = right;
+        for (;;) {
+            while (lower[i] > pivot) i++;
+            while (lower[j] < pivot) j--;
+            if (i >= j) break;
+            float t = lower[i];
+            lower[i++] = lower[j];
+            lower[j--] = t;
+        }
+        /* left .. j are not smaller than the pivot, j + 1 .. right not larger. */
+        if (want <= j)
+            right = j;
+        else
+            left = j + 1;
+    }
+    return lower[want];
+}
+
+void lethe_seat_begin(lethe_seat *seat, float whole, float guess, size_t k, size_t cap) {
+    *seat = (lethe_seat){.whole = whole,
+                         .guess = guess,
+                         .threshold = fmaxf(guess, -FLT_MAX),
+                         .full = !isfinite(whole),
+                         .next = 2 * k + 16 < cap ? 2 * k + 16 : cap,
+                         .list = seat->list};
+}
+
+/* The threshold becomes the k-th largest lower bound, and candidates that it has overtaken go;
+ * those that hold the bound stay. False when too many are left all the same. */
+static bool raise_threshold(lethe_seat *seat, size_t k, size_t cap, float *lower) {
+    for (size_t i = 0; i < seat->count; i++) lower[i] = seat->list[i].lower;
+    seat->threshold = fmaxf(seat->threshold, lethe_select_kth(lower, seat->count, k));
+    size_t kept = 0;
+    for (size_t i = 0; i < seat->count; i++)
+        if (!(seat->list[i].upper < seat->threshold)) seat->list[kept++] = seat->list[i];
+    seat->count = kept;
+    seat->next = kept + k + 16 < cap ? kept + k + 16 : cap;
+    return kept <= cap - cap / 4;
+}
+
+/* Nothing passes this seat any more: select.c computes the token in full. */
+static void give_up(lethe_seat *seat) {
+    seat->full = true;
+    seat->threshold = INFINITY;
+}
+
+/* A second look at token i of the tile and the latent of this place, c its first product. */
+static void second_look(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
+                        lethe_seat *seat, lethe_select_bench *b) {
+    const lethe_sieve *sv = job->from->sieve;
+    const lethe_digits *x = &b->digits[i];
+    size_t ld = sv->ld, row = lethe_place_row(job, place);
+    int32_t cross = lethe_kernels_get()->dot_cross(b->hi + i * ld, b->lo + i * ld,
+                                                   sv->hi + row * ld, sv->lo + row * ld, ld);
+    double digits =
+        (double)c + ((double)cross - 128 * ((double)sv->sum_lo[row] + (double)sv->sum_hi[row])) *
+                        (1.0 / LETHE_LO_DIGIT);
+    float bias = job->sel[s].bias[row];
+    double a = (double)x->scale * (double)sv->scale[row] * digits + (double)bias;
+    for (size_t o = 0; o < job->outliers; o++)
+        a += (double)b->x_out[i * LETHE_OUTLIERS + o] * (double)job->w_out[o * job->m + place];
+    float w = sv->norm[row], w_err2 = sv->err2[row];
+    float off = (x->err1 + x->err2) * (sv->err1[row] + w_err2) + x->err2 * w +
+                (x->norm + x->err2) * w_err2 + LETHE_SIEVE_SLACK(job->d) * b->whole[i] * w +
+                (fabsf((float)a) + fabsf(bias)) * 0x1p-20f;
+    off = off * 1.0001f + LETHE_SIEVE_TINY; /* for the rounding of this line and the last */
+    float upper = (float)a + off, lower = (float)a - off;
+    b->stats.second++;
+    if (upper < seat->threshold) return;
+    seat->list[seat->count++] =
+        (lethe_candidate){.place = (int32_t)place, .lower = lower, .upper = upper};
+    if (seat->count == seat->next && !raise_threshold(seat, job->sel[s].k, job->cap[s], b->lower))
+        give_up(seat);
+}
+
+/* The digits of a latent that is looked at soon: mostly not in the cache yet. */
+static void fetch(const lethe_select_job *job, size_t place) {
+    const lethe_sieve *sv = job->from->sieve;
+    size_t at = lethe_place_row(job, place) * sv->ld;
+    for (size_t l = 0; l < sv->ld && l < 1024; l += 64) {
+        __builtin_prefetch(sv->lo + at + l);
+        __builtin_prefetch(sv->hi + at + l);
+    }
+}
+
+/* Bounds of what the first look at token i says about its hits, the lower one with only `share` of
+ * the error. With a share of 1 both are proved: bias[] has a slack on top, which is taken off twice
+ * here, and the error's own slack covers the rounding of these lines (kernel/sieve.h). */
+static void reach_set(const lethe_select_job *job, size_t s, size_t i, const lethe_hits *hits,
+                      float share, lethe_select_bench *b) {
+    const lethe_digits *x = &b->digits[i];
+    const float err = x->err1 + LETHE_SIEVE_SLACK(job->d) * b->whole[i];
+    for (size_t h = 0; h < hits->count; h++) {
+        size_t p = (size_t)hits->place[h];
+        float bias = job->bias[s][p];
+        float a = x->scale * job->scale[p] * (float)hits->c[h] + bias;
+        for (size_t o = 0; o < job->outliers; o++)
+            a += b->x_out[i * LETHE_OUTLIERS + o] * job->w_out[o * job->m + p];
+        /* Far above LETHE_SIEVE_TINY, so that the product is no denormal, which is slow. */
+        float off = (err * job->norm[p] + x->norm * job->err1[p]) * 1.001f +
+                    (fabsf(bias) + 0x1p-90f) * 0x1p-17f;
+        b->reach.upper[h] = a + off;
+        b->reach.lower[h] = a - off * share;
+    }
+}
+
+/* A number that at least k of v [n] reach, and not many more; -infinity when fewer than k are
+ * finite; v's others become -FLT_MAX. Halving an interval needs no sorting and no branches. */
+static float nearly_kth(float *v, size_t n, size_t k) {
+    float least = INFINITY, most = -INFINITY;
+    int32_t finite = 0, want = (int32_t)k;
+#pragma omp simd reduction(min : least) reduction(max : most) reduction(+ : finite)
+    for (size_t i = 0; i < n; i++) {
+        int32_t ok = fabsf(v[i]) <= FLT_MAX;
+        v[i] = ok ? v[i] : -FLT_MAX;
+        finite += ok;
+        least = v[i] < least ? v[i] : least;
+        most = v[i] > most ? v[i] : most;
+    }
+    if (finite < want) return -INFINITY;
+    for (int round = 0; round < 10; round++) {
+        float middle = 0.5f * least + 0.5f * most;
+        int32_t reach = 0;
+#pragma omp simd reduction(+ : reach)
+        for (size_t i = 0; i < n; i++) reach += v[i] >= middle;
+        if (reach >= want)
+            least = middle;
+        else
+            most = middle;
+    }
+    return least;
+}
+
+/* The hits whose upper bound reaches the threshold come first, in their order; the others stay
+ * behind them if `all`. Returns how many are in front. */
+static size_t to_front(lethe_hits *hits, float threshold, bool all, const lethe_reach *r) {
+    size_t front = 0, out = 0;
+    for (size_t h = 0; h < hits->count; h++)
+        if (!(r->upper[h] < threshold)) {
+            hits->place[front] = hits->place[h];
+            hits->c[front++] = hits->c[h];
+        } else if (all) {
+            r->spill[2 * out] = hits->place[h];
+            r->spill[2 * out++ + 1] = hits->c[h];
+        }
+    for (size_t o = 0; o < out; o++) {
+        hits->place[front + o] = r->spill[2 * o];
+        hits->c[front + o] = r->spill[2 * o + 1];
+    }
+    hits->count = front + out;
+    return front;
+}
+
+void lethe_select_relieve(const lethe_select_job *job, size_t s, size_t i, lethe_seat *seat,
+                          lethe_hits *hits, lethe_select_bench *b) {
+    reach_set(job, s, i, hits, 1, b);
+    seat->threshold =
+        fmaxf(seat->threshold, nearly_kth(b->reach.lower, hits->count, job->sel[s].k));
+    to_front(hits, seat->threshold, false, &b->reach);
+    if (hits->count <= job->room / 2) return;
+    seat->flushed = true;
+    for (size_t h = 0; h < hits->count && !seat->full; h++)
+        second_look(job, s, i, (size_t)hits->place[h], hits->c[h], seat, b);
+    hits->count = 0;
+}
+
+/* How many of its hits token i needs a second look at, most likely: they come first. The threshold
+ * is the likely one afterwards. */
+static size_t likely_hits(const lethe_select_job *job, size_t s, size_t i, lethe_seat *seat,
+                          lethe_hits *hits, lethe_select_bench *b) {
+    if (seat->flushed || hits->count <= job->sel[s].k) return hits->count;
+    reach_set(job, s, i, hits, LIKELY, b);
+    float likely = nearly_kth(b->reach.lower, hits->count, job->sel[s].k);
+    if (!(likely > seat->threshold)) return hits->count;
+    seat->threshold = likely;
+    return to_front(hits, likely, true, &b->reach);
+}
+
+/* The second look at those in front whose latents are before place `stop`. Block by block, as the
+ * digits of the latents of all tiles together are too many for a cache. */
+static void look_at_block(const lethe_select_job *job, size_t s, size_t nt, int32_t stop,
+                          lethe_seat *seat, const lethe_hits *hits, lethe_select_bench *b) {
+    lethe_todo *todo = &b->todo;
+    size_t n = 0;
+    for (size_t i = 0; i < nt; i++)
+        for (size_t *h = &todo->next[i]; *h < todo->keep[i] && hits[i].place[*h] < stop; ++*h) {
+            todo->token[n] = (uint32_t)i;
+            todo->hit[n++] = (uint32_t)*h;
+        }
+    for (size_t q = 0; q < n; q++) {
+        if (q + AHEAD < n)
+            fetch(job, (size_t)hits[todo->token[q + AHEAD]].place[todo->hit[q + AHEAD]]);
+        size_t i = todo->token[q], h = todo->hit[q];
+        if (!seat[i].full)
+            second_look(job, s, i, (size_t)hits[i].place[h], hits[i].c[h], &seat[i], b);
+    }
+}
+
+/* Whether k candidates certainly reach the threshold. */
+static bool holds(const lethe_seat *seat, size_t k) {
+    size_t reach = 0;
+    for (size_t c = 0; c < seat->count; c++) reach += seat->list[c].lower >= seat->threshold;
+    return reach >= k;
+}
+
+void lethe_select_again(const lethe_select_job *job, size_t s, size_t nt, size_t first, size_t end,
+                        lethe_seat *seat, lethe_hits *hits, lethe_select_bench *b) {
+    lethe_todo *todo = &b->todo;
+    for (size_t i = 0; i < nt; i++) {
+        todo->sure[i] = seat[i].threshold;
+        todo->next[i] = 0;
+        todo->keep[i] = likely_hits(job, s, i, &seat[i], &hits[i], b);
+    }
+    for (size_t at = first; at < end; at += job->tile_m)
+        look_at_block(job, s, nt, (int32_t)(at + job->tile_m), seat, hits, b);
+    for (size_t i = 0; i < nt; i++) {
+        if (seat[i].full || !(seat[i].threshold > todo->sure[i]) || seat[i].flushed ||
+            holds(&seat[i], job->sel[s].k))
+            continue;
+        seat[i].threshold = todo->sure[i];
+        seat[i].count = 0;
+        for (size_t h = 0; h < hits[i].count && !seat[i].full; h++)
+            second_look(job, s, i, (size_t)hits[i].place[h], hits[i].c[h], &seat[i], b);
+    }
+}
