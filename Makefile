@@ -11,7 +11,7 @@ OPTIONS ?=
 BUILD     = build
 BUILD_ASAN = build-asan
 
-.PHONY: all demo test test-plain test-asan test-slow bench check check-arm install deps model clean help
+.PHONY: all demo test test-plain test-asan test-slow test-browser bench check check-arm install deps model clean help
 
 all: $(BUILD)/.configured ## build build/lethe
 	@$(CMAKE) --build $(BUILD) -j $(JOBS)
@@ -61,6 +61,9 @@ test-asan: $(BUILD_ASAN)/.configured
 
 test-slow: all ## the slow checks: interrupted training, tap cost, three seeds
 	@cd $(BUILD) && ctest --output-on-failure -L slow
+
+test-browser: all ## the report in Chromium (skips without npm or chromium)
+	@tests/web/run.sh $(BUILD)/lethe
 
 bench: all ## measurements of speed, in a few minutes (see bench/README.md)
 	@bench/bench.sh $(BUILD)

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "front/prepare.h"
+#include "stage/report.h"
 
 static lethe_status print_json(const lethe_invocation *in, const lethe_pipeline *p,
                                const lethe_train_result *train, const lethe_feature_set *features,
@@ -34,11 +35,23 @@ static void print_text(const lethe_pipeline *p, const lethe_train_result *train,
     fputs(lethe_strbuf_str(&text), stdout);
     lethe_strbuf_free(&text);
     printf("\ndone in %.0f s. Where to look next:\n"
+           "  %s/report.html      all of it as a page: open it in a browser\n"
            "  %s/eval.json        every probe and completion, before and after\n"
            "  %s/features.json    the features, with their statistics\n"
            "  lethe eval --out %s --scale -1      another strength\n"
            "  lethe features --out %s --num-features 50      another choice\n",
-           seconds, p->dir, p->dir, p->dir, p->dir);
+           seconds, p->dir, p->dir, p->dir, p->dir, p->dir);
+}
+
+/* The page alone: plots and tables are for who asks ("lethe report"). */
+static lethe_status write_report(const lethe_pipeline *p, lethe_err *err) {
+    lethe_report *r;
+    lethe_report_written written;
+    LETHE_TRY(lethe_report_open(&r, p->dir, LETHE_VERSION, err));
+    lethe_status st =
+        lethe_report_write(r, p->dir, LETHE_REPORT_HTML, LETHE_REPORT_HTML, p->env, &written, err);
+    lethe_report_close(&r);
+    return st;
 }
 
 static lethe_status run(lethe_invocation *in, lethe_err *err) {
@@ -54,6 +67,7 @@ static lethe_status run(lethe_invocation *in, lethe_err *err) {
     lethe_status st = lethe_pipeline_train(&p, &train, &meta, &train_info, err);
     if (!st) st = lethe_pipeline_features(&p, &features, &features_info, err);
     if (!st) st = lethe_pipeline_eval(&p, &eval, err);
+    if (!st) st = write_report(&p, err);
     double seconds = lethe_seconds() - start;
     if (!st && in->config.json)
         st = print_json(in, &p, &train, &features, &eval, seconds, err);
@@ -67,7 +81,7 @@ static lethe_status run(lethe_invocation *in, lethe_err *err) {
 
 const lethe_cmd lethe_cmd_forget = {
     .name = "forget",
-    .brief = "the whole job: harvest, train, find features, evaluate",
+    .brief = "the whole job: harvest, train, find features, evaluate, report",
     .usage = "usage: lethe forget [--model FILE --forget FILE.. --retain FILE..] [options]",
     .about = "Without arguments: makes the embedded demonstration model forget Harry Potter, in "
              "about a\n"

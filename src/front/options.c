@@ -81,6 +81,13 @@ lethe_status lethe_options_parse(const lethe_cmd *cmd, int argc, char **argv, le
             *help = true;
             return LETHE_OK;
         }
+        if (!is_option(word) && cmd->word &&
+            !in->set[lethe_setting_find(cmd->word) - lethe_settings]) {
+            const lethe_setting *bare = lethe_setting_find(cmd->word);
+            in->set[bare - lethe_settings] = true;
+            LETHE_TRY(lethe_config_set(&in->config, bare, word, true, err));
+            continue;
+        }
         if (!is_option(word))
             return lethe_fail(err, LETHE_USAGE, "stray word \"%s\" (see: lethe %s --help)", word,
                               cmd->name);
@@ -135,6 +142,7 @@ void lethe_options_help(const lethe_cmd *cmd, FILE *to) {
         {LETHE_FOR_EVAL, "Intervention and evaluation"},
         {LETHE_FOR_SAE | LETHE_FOR_ENCODE | LETHE_FOR_RUN | LETHE_FOR_PATCH | LETHE_FOR_REMOVAL,
          "Files"},
+        {LETHE_FOR_REPORT | LETHE_FOR_INSPECT, "What to show"},
         {LETHE_FOR_BENCH, "Measurement"},
         {LETHE_FOR_ALL, "General"},
     };

@@ -9,7 +9,7 @@
 #include "format/jsonio.h"
 
 /* runs/NAME: "demo" for the embedded default, else the model file's name without its ending. */
-static lethe_status default_out(lethe_invocation *in, lethe_err *err) {
+lethe_status lethe_default_out(lethe_invocation *in, lethe_err *err) {
     char out[512] = "runs/demo";
     const char *model = in->config.model;
     if (model) {
@@ -89,7 +89,7 @@ static lethe_status from_patch(lethe_invocation *in, lethe_err *err) {
 lethe_status lethe_prepare_run(lethe_invocation *in, lethe_err *err) {
     lethe_config *c = &in->config;
     if (c->config) LETHE_TRY(lethe_config_load(c, c->config, in->set, err));
-    if (!c->out) LETHE_TRY(default_out(in, err));
+    if (!c->out) LETHE_TRY(lethe_default_out(in, err));
     char *path = lethe_path_join(c->out, "run.json");
     if (!path) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
     bool there = lethe_path_exists(path);

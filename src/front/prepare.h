@@ -10,6 +10,9 @@
 #include "front/command.h"
 #include "stage/pipeline.h"
 
+/* config.out = runs/NAME, for a command line without --out. */
+lethe_status lethe_default_out(lethe_invocation *in, lethe_err *err);
+
 /* Completes the settings of a command that works in a run directory: --config FILE, or the run's
  * own run.json, or, without --model, the embedded default; with --patch FILE, layer, hook, scale
  * and the rule for special positions are the patch's unless the command line has them. Sets

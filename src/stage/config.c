@@ -24,6 +24,8 @@
 #define BENCH LETHE_FOR_BENCH
 #define PATCH LETHE_FOR_PATCH
 #define REMOVAL LETHE_FOR_REMOVAL
+#define REPORT LETHE_FOR_REPORT
+#define INSPECT LETHE_FOR_INSPECT
 #define KEEP true
 #define ONCE false
 #define AT(field) offsetof(lethe_config, field)
@@ -182,6 +184,17 @@ const lethe_setting lethe_settings[] = {
     {"dense", NULL, LETHE_KIND_FLAG, AT(dense), ENCODE, ONCE, NULL, NULL,
      "write z [N, m] instead of indices and values [N, k]"},
 
+    /* Inspect and report */
+    {"feature", NULL, LETHE_KIND_INT, AT(feature), INSPECT, ONCE, "-1", "N",
+     "this feature alone, by its number in the SAE; -1: all that are chosen"},
+    {"contexts", NULL, LETHE_KIND_INT, AT(contexts), INSPECT, ONCE, "6", "N",
+     "passages of the forget text to keep for a feature, and half as many of each other text"},
+    {"format", NULL, LETHE_KIND_STR, AT(format), REPORT, ONCE, "all", "LIST",
+     "what to write: all that can be made, or some of html, plots, latex, csv, text with commas "
+     "between"},
+    {"from", NULL, LETHE_KIND_STR, AT(from), REPORT, ONCE, NULL, "PATH",
+     "run directory or file of results to report on; not given: the run of --out"},
+
     /* Bench */
     {"what", NULL, LETHE_KIND_STR, AT(what), BENCH, ONCE, "all", "PART",
      "what to measure: all, or some of train, encode, gate, harvest, decode with commas between"},
@@ -206,7 +219,7 @@ const lethe_setting lethe_settings[] = {
      "scale along"},
     {"to", NULL, LETHE_KIND_STR, AT(to), PATCH, ONCE, NULL, "FILE",
      "the patch to write; not given: patch.safetensors of the run"},
-    {"out", "o", LETHE_KIND_STR, AT(out), RUN | HARVEST | ENCODE, ONCE, NULL, "PATH",
+    {"out", "o", LETHE_KIND_STR, AT(out), RUN | HARVEST | ENCODE | REPORT, ONCE, NULL, "PATH",
      "where results go; of a run: its directory, runs/demo or runs/MODEL if not given"},
     {"config", "c", LETHE_KIND_STR, AT(config), RUN, ONCE, NULL, "FILE",
      "settings from a JSON file; options on the command line win"},

@@ -42,9 +42,11 @@ enum {
     LETHE_FOR_RUN = 1 << 8, /* commands that work in a run directory */
     LETHE_FOR_SAE = 1 << 9, /* commands that apply a finished SAE */
     LETHE_FOR_BENCH = 1 << 10,
-    LETHE_FOR_PATCH = 1 << 11,  /* writing a patch */
-    LETHE_FOR_REMOVAL = 1 << 12 /* commands that apply a finished removal: SAE and features, or a
-                                   patch */
+    LETHE_FOR_PATCH = 1 << 11,   /* writing a patch */
+    LETHE_FOR_REMOVAL = 1 << 12, /* commands that apply a finished removal: SAE and features, or a
+                                    patch */
+    LETHE_FOR_REPORT = 1 << 20,  /* what people look at: lethe report */
+    LETHE_FOR_INSPECT = 1 << 21  /* lethe inspect */
 };
 
 typedef struct lethe_config {
@@ -80,6 +82,9 @@ typedef struct lethe_config {
     char *to, *patch;
     /* encode */
     bool dense;
+    /* inspect, report */
+    int64_t feature, contexts;
+    char *format, *from;
     /* bench */
     char *what;
     int64_t d, steps;
