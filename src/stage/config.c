@@ -26,6 +26,7 @@
 #define REMOVAL LETHE_FOR_REMOVAL
 #define REPORT LETHE_FOR_REPORT
 #define INSPECT LETHE_FOR_INSPECT
+#define JUDGE LETHE_FOR_JUDGE
 #define KEEP true
 #define ONCE false
 #define AT(field) offsetof(lethe_config, field)
@@ -179,6 +180,26 @@ const lethe_setting lethe_settings[] = {
      "frequency penalty; 0: off"},
     {"no-repeat-ngram", "no-repeat-ngram-size", LETHE_KIND_INT, AT(no_repeat_ngram), EVAL, KEEP,
      "0", "N", "never repeat an n-gram of this length; 0: off"},
+
+    /* Judge */
+    {"judge", NULL, LETHE_KIND_STR, AT(judge), JUDGE, ONCE, "lexicon", "KIND",
+     "lexicon (offline), api (a language model; so with --endpoint or --judge-model), or manual "
+     "(you)"},
+    {"lexicon", NULL, LETHE_KIND_PATH, AT(lexicon), JUDGE, KEEP, NULL, "FILE",
+     "JSON: topic, and lists of terms: explicit, thematic, accidental"},
+    {"topic", NULL, LETHE_KIND_STR, AT(topic), JUDGE, KEEP, NULL, "TEXT",
+     "what was to be forgotten, for a judge that reads; not given: the lexicon's topic"},
+    {"endpoint", NULL, LETHE_KIND_STR, AT(endpoint), JUDGE, ONCE, "https://api.openai.com/v1",
+     "URL", "OpenAI-compatible API; the key is taken from LETHE_API_KEY or OPENAI_API_KEY"},
+    {"judge-model", NULL, LETHE_KIND_STR, AT(judge_model), JUDGE, ONCE, NULL, "NAME",
+     "the model to ask there"},
+    {"judge-name", NULL, LETHE_KIND_STR, AT(judge_name), JUDGE, ONCE, NULL, "NAME",
+     "what judge.json calls this judge; not given: lexicon, manual, or the model's name"},
+    {"concurrency", NULL, LETHE_KIND_INT, AT(concurrency), JUDGE, ONCE, "4", "N",
+     "requests under way at a time"},
+    {"retries", NULL, LETHE_KIND_INT, AT(retries), JUDGE, ONCE, "5", "N",
+     "further tries after an error or an answer that makes no sense"},
+    {"timeout", NULL, LETHE_KIND_NUM, AT(timeout), JUDGE, ONCE, "60", "S", "seconds for a request"},
 
     /* Encode */
     {"dense", NULL, LETHE_KIND_FLAG, AT(dense), ENCODE, ONCE, NULL, NULL,

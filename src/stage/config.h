@@ -45,6 +45,7 @@ enum {
     LETHE_FOR_PATCH = 1 << 11,   /* writing a patch */
     LETHE_FOR_REMOVAL = 1 << 12, /* commands that apply a finished removal: SAE and features, or a
                                     patch */
+    LETHE_FOR_JUDGE = 1 << 13,   /* lethe judge */
     LETHE_FOR_REPORT = 1 << 20,  /* what people look at: lethe report */
     LETHE_FOR_INSPECT = 1 << 21  /* lethe inspect */
 };
@@ -78,6 +79,10 @@ typedef struct lethe_config {
     char *probes, *prompts, *perplexity;
     int64_t max_new_tokens, top_k, no_repeat_ngram, eval_tokens;
     bool special_too;
+    /* judge */
+    char *judge, *lexicon, *topic, *endpoint, *judge_model, *judge_name;
+    int64_t concurrency, retries;
+    double timeout;
     /* patch */
     char *to, *patch;
     /* encode */
