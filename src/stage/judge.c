@@ -60,6 +60,8 @@ static lethe_status read_pair(lethe_judging *j, size_t i, const lethe_json_ref *
     lethe_json_ref r = lethe_json_key(item, "prompt");
     LETHE_TRY(lethe_json_want_string(&r, &text, err));
     LETHE_TRY(copy(&p->prompt, text, err));
+    const char *domain = json_string_value(json_object_get(item->value, "domain"));
+    LETHE_TRY(copy(&p->domain, domain ? domain : "", err));
     for (int side = 0; side < LETHE_SIDES; side++) {
         r = lethe_json_key(item, side_names[side]);
         bool there = r.value && !json_is_null(r.value);
@@ -261,6 +263,7 @@ void lethe_judging_free(lethe_judging *j) {
     lethe_free(j->judge);
     for (size_t i = 0; i < j->n; i++) {
         lethe_free(j->pair[i].prompt);
+        lethe_free(j->pair[i].domain);
         for (int side = 0; side < LETHE_SIDES; side++) lethe_free(j->pair[i].text[side]);
     }
     lethe_free(j->pair);

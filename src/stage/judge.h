@@ -17,13 +17,15 @@
  *               "counts": {"baseline": {"Explicit", "Thematic", "Accidental", "None"}, "ablated"},
  *               "unjudged": {"baseline", "ablated"},
  *               "explicit_share": {"baseline": {"mean", "low", "high", "n"}, "ablated",
- *                                  "difference"}}],
+ *                                  "difference"},
+ *               "by_domain": {DOMAIN: {"counts", "unjudged", "explicit_share"}}}],
  *   "labels": [{"index", "side", "judge", "class", "reason", "key"}],
  *   "agreement": [{"a", "b", "n", "kappa", "observed", "expected"}]}
  * index counts side_by_side of eval.json from 0. class null: could not be judged, reason says why.
  * key is the fingerprint of prompt and completion: a label whose completion has changed since is
- * dropped when the file is read. ablated and difference are absent without an ablation. Shares have
- * bootstrap intervals over pairs (bootstrap.h); undefined figures are null.
+ * dropped when the file is read. by_domain has the prompts that name a domain. ablated and
+ * difference are absent without an ablation. Shares have bootstrap intervals over pairs
+ * (bootstrap.h); undefined figures are null.
  */
 #ifndef LETHE_STAGE_JUDGE_H
 #define LETHE_STAGE_JUDGE_H
@@ -57,7 +59,8 @@ const char *lethe_judge_kind_name(lethe_judge_kind k);
 const char *lethe_judge_side_name(lethe_eval_side side); /* "baseline", "ablated" */
 
 typedef struct lethe_judge_pair {
-    char *prompt, *text[LETHE_SIDES]; /* text of LETHE_ABLATED: NULL without an ablation */
+    char *prompt, *domain;   /* domain "": none given */
+    char *text[LETHE_SIDES]; /* of LETHE_ABLATED: NULL without an ablation */
     char key[LETHE_SIDES][LETHE_HASH_HEX];
 } lethe_judge_pair;
 

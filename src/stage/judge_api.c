@@ -21,7 +21,8 @@
 #define WAIT_FIRST 0.5
 #define WAIT_MOST 30.0
 #define RETRY_AFTER_MOST 3600.0
-#define GIVEN_UP_MOST 3 /* items in a row, then nobody is there */
+#define GIVEN_UP_MOST 3   /* items in a row, then nobody is there */
+#define SENSELESS_MOST 10 /* items given up for their answers before one made sense */
 #define STREAM 0x6a756467u
 
 typedef struct slot { /* one label to be given */
@@ -50,7 +51,7 @@ typedef struct run {
     char *url, *authorization;
     slot *slots;
     item *items; /* [n] */
-    size_t n, settled, given_up_in_a_row;
+    size_t n, settled, given_up_in_a_row, senseless;
     bool with_temperature, answered;
     double pause_until;
     lethe_rng rng;
@@ -249,6 +250,9 @@ static lethe_status give_up(run *r, item *it, bool nobody, const char *why, leth
     lethe_log(r->env, LETHE_LOG_WARN, "completion %zu (%s) could not be judged: %s",
               it->slot->pair + 1, lethe_judge_side_name(it->slot->side), why);
     if (nobody) r->given_up_in_a_row++;
+    if (!nobody && ++r->senseless >= SENSELESS_MOST && !r->answered)
+        return lethe_fail(err, LETHE_FAIL, "%s gives no answer that makes sense: %s", r->o->model,
+                          why);
     if (r->given_up_in_a_row >= (r->answered ? GIVEN_UP_MOST : 1))
         return lethe_fail(err, LETHE_IO,
                           "%s does not answer: %s (what was judged is kept; the same command goes "

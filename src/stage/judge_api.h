@@ -40,8 +40,8 @@ typedef struct lethe_judge_api_stats {
 } lethe_judge_api_stats;
 
 /* Labels every completion as `judge`, an index of j. What there is when it fails or is stopped is
- * in j and worth saving. Fails: STOPPED, IO (nobody answers; what the server complains of), USAGE
- * (no such address), NOMEM. */
+ * in j and worth saving. Fails: STOPPED, IO (nobody answers; what the server complains of), FAIL
+ * (no sense in it), USAGE (no such address), NOMEM. */
 lethe_status lethe_judge_api_run(lethe_judging *j, size_t judge, const lethe_judge_api_opts *o,
                                  const lethe_env *env, lethe_judge_api_stats *stats,
                                  lethe_err *err);

@@ -17,17 +17,22 @@ typedef struct tally {
     lethe_interval explicit_share[LETHE_SIDES], difference; /* of pairs with both sides judged */
 } tally;
 
+/* Is pair i of this domain? NULL: of any. */
+static bool counts(const lethe_judging *j, size_t i, const char *domain) {
+    return !domain || !strcmp(j->pair[i].domain, domain);
+}
+
 /* 1 for each Explicit label of a side, 0 for another class; of both sides for the pairs that have
- * both. x: room for pairs. */
-static lethe_status shares(const lethe_judging *j, size_t judge, double *a, double *b, tally *t,
-                           lethe_err *err) {
+ * both. a, b: room for pairs. */
+static lethe_status shares(const lethe_judging *j, size_t judge, const char *domain, double *a,
+                           double *b, tally *t, lethe_err *err) {
     lethe_bootstrap_opts o = lethe_bootstrap_defaults();
     o.seed = j->seed;
     for (size_t s = 0; s < j->sides; s++) {
         size_t n = 0;
         for (size_t i = 0; i < j->n; i++) {
             lethe_judge_class is = lethe_judging_label(j, judge, i, (lethe_eval_side)s)->is;
-            if (is >= 0) a[n++] = is == LETHE_JUDGE_EXPLICIT;
+            if (is >= 0 && counts(j, i, domain)) a[n++] = is == LETHE_JUDGE_EXPLICIT;
         }
         LETHE_TRY(lethe_bootstrap_mean(a, NULL, n, &o, &t->explicit_share[s], err));
     }
@@ -36,17 +41,18 @@ static lethe_status shares(const lethe_judging *j, size_t judge, double *a, doub
     for (size_t i = 0; i < j->n; i++) {
         lethe_judge_class x = lethe_judging_label(j, judge, i, LETHE_BASELINE)->is,
                           y = lethe_judging_label(j, judge, i, LETHE_ABLATED)->is;
-        if (x < 0 || y < 0) continue;
+        if (x < 0 || y < 0 || !counts(j, i, domain)) continue;
         a[n] = x == LETHE_JUDGE_EXPLICIT;
         b[n++] = y == LETHE_JUDGE_EXPLICIT;
     }
     return lethe_bootstrap_difference(a, b, NULL, n, &o, &t->difference, err);
 }
 
-static lethe_status tally_of(const lethe_judging *j, size_t judge, tally *t, lethe_err *err) {
+static lethe_status tally_of(const lethe_judging *j, size_t judge, const char *domain, tally *t,
+                             lethe_err *err) {
     *t = (tally){0};
     for (size_t i = 0; i < j->n; i++)
-        for (size_t s = 0; s < j->sides; s++) {
+        for (size_t s = 0; s < j->sides && counts(j, i, domain); s++) {
             lethe_judge_class is = lethe_judging_label(j, judge, i, (lethe_eval_side)s)->is;
             if (is >= 0)
                 t->count[s][is]++;
@@ -55,7 +61,7 @@ static lethe_status tally_of(const lethe_judging *j, size_t judge, tally *t, let
         }
     double *x;
     LETHE_TRY(lethe_alloc(&x, 2 * j->n, sizeof *x, "labels as numbers", err));
-    lethe_status st = shares(j, judge, x, x + j->n, t, err);
+    lethe_status st = shares(j, judge, domain, x, x + j->n, t, err);
     lethe_free(x);
     return st;
 }
@@ -89,32 +95,56 @@ static json_t *interval_json(const lethe_interval *i, bool *ok) {
     return o;
 }
 
-static lethe_status judge_json(const lethe_judging *j, size_t judge, json_t *list, bool *ok,
-                               lethe_err *err) {
-    tally t;
-    LETHE_TRY(tally_of(j, judge, &t, err));
-    const lethe_judge *g = &j->judge[judge];
-    json_t *o = json_object(), *counts = json_object(), *unjudged = json_object(),
-           *share = json_object();
-    lethe_json_put(o, "name", text(g->name), ok);
-    lethe_json_put(o, "kind", text(lethe_judge_kind_name(g->kind)), ok);
+/* counts, unjudged and explicit_share of a tally, into o. */
+static void put_tally(const lethe_judging *j, const tally *t, json_t *o, bool *ok) {
+    json_t *all = json_object(), *unjudged = json_object(), *share = json_object();
     for (size_t s = 0; s < j->sides; s++) {
         const char *side = lethe_judge_side_name((lethe_eval_side)s);
         json_t *c = json_object();
         for (int k = 0; k < LETHE_JUDGE_CLASSES; k++)
             lethe_json_put(c, lethe_judge_class_name((lethe_judge_class)k),
-                           json_integer((json_int_t)t.count[s][k]), ok);
-        lethe_json_put(counts, side, c, ok);
-        lethe_json_put(unjudged, side, json_integer((json_int_t)t.unjudged[s]), ok);
-        lethe_json_put(share, side, interval_json(&t.explicit_share[s], ok), ok);
+                           json_integer((json_int_t)t->count[s][k]), ok);
+        lethe_json_put(all, side, c, ok);
+        lethe_json_put(unjudged, side, json_integer((json_int_t)t->unjudged[s]), ok);
+        lethe_json_put(share, side, interval_json(&t->explicit_share[s], ok), ok);
     }
     if (j->sides == LETHE_SIDES)
-        lethe_json_put(share, "difference", interval_json(&t.difference, ok), ok);
-    lethe_json_put(o, "counts", counts, ok);
+        lethe_json_put(share, "difference", interval_json(&t->difference, ok), ok);
+    lethe_json_put(o, "counts", all, ok);
     lethe_json_put(o, "unjudged", unjudged, ok);
     lethe_json_put(o, "explicit_share", share, ok);
+}
+
+static lethe_status put_domains(const lethe_judging *j, size_t judge, json_t *o, bool *ok,
+                                lethe_err *err) {
+    json_t *domains = json_object();
+    lethe_status st = LETHE_OK;
+    for (size_t i = 0; i < j->n && !st; i++) {
+        const char *name = j->pair[i].domain;
+        tally t;
+        if (!*name || json_object_get(domains, name)) continue;
+        st = tally_of(j, judge, name, &t, err);
+        if (st) break;
+        json_t *d = json_object();
+        put_tally(j, &t, d, ok);
+        lethe_json_put(domains, name, d, ok);
+    }
+    lethe_json_put(o, "by_domain", domains, ok);
+    return st;
+}
+
+static lethe_status judge_json(const lethe_judging *j, size_t judge, json_t *list, bool *ok,
+                               lethe_err *err) {
+    tally t;
+    LETHE_TRY(tally_of(j, judge, NULL, &t, err));
+    const lethe_judge *g = &j->judge[judge];
+    json_t *o = json_object();
+    lethe_json_put(o, "name", text(g->name), ok);
+    lethe_json_put(o, "kind", text(lethe_judge_kind_name(g->kind)), ok);
+    put_tally(j, &t, o, ok);
+    lethe_status st = put_domains(j, judge, o, ok, err);
     lethe_json_append(list, o, ok);
-    return LETHE_OK;
+    return st;
 }
 
 static void labels_json(const lethe_judging *j, size_t judge, json_t *list, bool *ok) {
@@ -204,7 +234,7 @@ lethe_status lethe_judging_table(const lethe_judging *j, lethe_strbuf *out, leth
                       wide, "judge");
     for (size_t i = 0; i < j->n_judges; i++) {
         tally t;
-        LETHE_TRY(tally_of(j, i, &t, err));
+        LETHE_TRY(tally_of(j, i, NULL, &t, err));
         for (size_t s = 0; s < j->sides; s++) {
             lethe_strbuf_addf(out, "%-*.40s  %-8s  %8zu  %8zu  %10zu  %4zu  %8zu", wide,
                               s ? "" : j->judge[i].name, lethe_judge_side_name((lethe_eval_side)s),

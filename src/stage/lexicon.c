@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/io.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "format/jsonio.h"
@@ -226,4 +227,24 @@ lethe_status lethe_lexicon_judge(const lethe_lexicon *l, lethe_judging *j, size_
             LETHE_TRY(lethe_judging_set(j, judge, i, (lethe_eval_side)s, is, term, err));
         }
     return LETHE_OK;
+}
+
+lethe_status lethe_lexicon_judge_run(const char *dir, const char *lexicon, uint64_t seed,
+                                     lethe_err *err) {
+    lethe_lexicon l;
+    lethe_judging j = {0};
+    size_t judge;
+    LETHE_TRY(lethe_lexicon_load(&l, lexicon, err));
+    char *eval = lethe_path_join(dir, "eval.json"), *labels = lethe_path_join(dir, "judge.json");
+    lethe_status st = eval && labels ? lethe_judging_open(&j, eval, labels, err)
+                                     : lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    j.seed = seed;
+    if (!st) st = lethe_judging_judge(&j, "lexicon", LETHE_JUDGE_LEXICON, &judge, err);
+    if (!st) st = lethe_lexicon_judge(&l, &j, judge, err);
+    if (!st) st = lethe_judging_save(&j, err);
+    lethe_judging_free(&j);
+    lethe_free(eval);
+    lethe_free(labels);
+    lethe_lexicon_free(&l);
+    return st;
 }

@@ -43,4 +43,9 @@ lethe_status lethe_lexicon_class(const lethe_lexicon *l, const char *prompt, con
 lethe_status lethe_lexicon_judge(const lethe_lexicon *l, lethe_judging *j, size_t judge,
                                  lethe_err *err);
 
+/* Judges the completions of dir/eval.json as the judge "lexicon" in dir/judge.json, whose other
+ * judges keep their labels as far as the completions are the same. seed: of the intervals. */
+lethe_status lethe_lexicon_judge_run(const char *dir, const char *lexicon, uint64_t seed,
+                                     lethe_err *err);
+
 #endif

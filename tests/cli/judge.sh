@@ -72,6 +72,8 @@ is run lexicon 3 baseline None
 number run/judge.json judges.0.counts.baseline.Explicit '==' 2
 number run/judge.json judges.0.counts.ablated.Explicit '==' 0
 number run/judge.json judges.0.explicit_share.difference.mean '==' -0.5
+number run/judge.json judges.0.by_domain.hp.counts.baseline.Explicit '==' 1
+number run/judge.json judges.0.by_domain.real_world.explicit_share.baseline.n '==' 1
 cp run/judge.json first.json
 ok "${judge[@]}" --lexicon lexicon.json --json --threads 1
 check "--json prints what the file has" [ "$("$JSONGET" out judges.0.counts.baseline.Thematic)" = 1 ]
@@ -198,6 +200,9 @@ ok api nonsense --retries 1
 check "an answer that makes no sense is no label" [ "$(label nonsense m 0 baseline)" = null ]
 check "and says why" grep -q "none of the four" nonsense/judge.json
 number nonsense/judge.json judges.0.unjudged.baseline '==' 4
+fresh_run nonsense
+printf '{"side_by_side": [%s{"prompt": "last", "baseline": "text"}]}' "$(for i in $(seq 12); do printf '{"prompt": "%s", "baseline": "text"}, ' "$i"; done)" >nonsense/eval.json
+expect 1 "gives no answer that makes sense" api nonsense --retries 0
 fresh_run html
 ok api html --retries 0
 check "a page is no answer" grep -q "no choices.*Welcome" html/judge.json
@@ -208,21 +213,29 @@ check "one that is refused is passed over" [ "$(label partly m 3 baseline)" = nu
 check "the others are judged" [ "$(label partly m 0 baseline)" = Explicit ]
 
 # ---- interrupted and resumed
+answered() { find slow/judge_cache -name '*.json' 2>/dev/null | wc -l; }
+end_with() { # SIGNAL: judges one at a time, and is ended once an answer is there; status in $status
+    "$LETHE" judge --out slow --topic "Harry Potter" --judge-model m --endpoint "$at/slow/v1" --concurrency 1 --quiet >out 2>err &
+    local pid=$!
+    for _ in $(seq 200); do [ "$(answered)" -ge 1 ] && break; sleep 0.05; done
+    kill "-$1" $pid
+    wait $pid 2>/dev/null
+    status=$?
+}
 fresh_run slow
-before=$(requests slow)
-run timeout --preserve-status -s INT 0.75 "$LETHE" judge --out slow --topic "Harry Potter" --judge-model m --endpoint "$at/slow/v1" --concurrency 1 --quiet
+end_with INT
 check "Ctrl-C: failed while running, not killed" [ "$status" -eq 1 ]
 check "and says how to go on" grep -q "the same command goes on" err
-done_before=$(find slow/judge_cache -name '*.json' | wc -l)
+done_before=$(answered)
 check "something was kept, something is missing" [ "$done_before" -ge 1 -a "$done_before" -lt 7 ]
-check "judge.json has what was judged" [ "$("$JSONGET" slow/judge.json judges.0.unjudged.baseline)" -ge 1 ]
+check "judge.json has what was judged" [ "$("$JSONGET" slow/judge.json judges.0.unjudged.ablated)" -lt 4 -o "$("$JSONGET" slow/judge.json judges.0.unjudged.baseline)" -lt 4 ]
 between=$(requests slow)
 ok api slow
 right slow
 check "only what was missing was asked" [ $(($(requests slow) - between)) -eq $((7 - done_before)) ]
 fresh_run slow
-{ timeout -s KILL 0.75 "$LETHE" judge --out slow --topic "Harry Potter" --judge-model m --endpoint "$at/slow/v1" --concurrency 1 --quiet; } >/dev/null 2>&1
-check "killed: what was answered is kept" [ "$(find slow/judge_cache -name '*.json' | wc -l)" -ge 1 ]
+end_with KILL
+check "killed: what was answered is kept" [ "$(answered)" -ge 1 ]
 ok api slow
 right slow
 find . -name '*.tmp-*' -delete # of the kill
