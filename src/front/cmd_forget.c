@@ -25,8 +25,10 @@ static void print_text(const lethe_pipeline *p, const lethe_train_result *train,
                        const lethe_eval_result *eval, double seconds) {
     lethe_print_training(p, train, info);
     lethe_strbuf text = {0};
-    lethe_strbuf_addf(&text, "%zu features chosen of %zu that passed, intervention at scale %g\n\n",
-                      features->n, features->passed, p->config->scale);
+    char how[160];
+    lethe_intervention_text(&eval->how, how, sizeof how);
+    lethe_strbuf_addf(&text, "%zu features chosen of %zu that passed, intervention at %s\n\n",
+                      features->n, features->passed, how);
     lethe_eval_table(eval, &text);
     if (eval->has_completions) {
         lethe_strbuf_adds(&text, "\n");

@@ -38,14 +38,20 @@ static json_t *figures_json(const lethe_gate_figures *f) {
 
 static json_t *result_json(lethe_patch *p, const lethe_calibration_result *r, const char *path) {
     spread t = spread_of(p);
-    return json_pack("{s:s, s:I, s:I, s:i, s:s, s:f, s:b, s:{s:o, s:o, s:o}, s:I, s:I, s:I, s:o}",
-                     "patch", path, "bytes", (json_int_t)size_of(path), "features",
-                     (json_int_t)p->n, "layer", p->layer, "hook", lethe_hook_name((int)p->hook),
-                     "scale", p->scale, "special", p->special, "thresholds", "min",
-                     lethe_json_real((double)t.least), "median", lethe_json_real((double)t.median),
-                     "max", lethe_json_real((double)t.most), "rows", (json_int_t)r->rows,
-                     "never_fired", (json_int_t)r->never_fired, "thinned", (json_int_t)r->thinned,
-                     "held_out", figures_json(&r->figures));
+    bool scale = p->how.method == LETHE_METHOD_SCALE, ok = true;
+    json_t *o =
+        json_pack("{s:s, s:I, s:I, s:i, s:s, s:o, s:b, s:{s:o, s:o, s:o}, s:I, s:I, s:I, s:o}",
+                  "patch", path, "bytes", (json_int_t)size_of(path), "features", (json_int_t)p->n,
+                  "layer", p->layer, "hook", lethe_hook_name((int)p->hook), "scale",
+                  scale ? lethe_json_real(p->how.strength) : json_null(), "special", p->special,
+                  "thresholds", "min", lethe_json_real((double)t.least), "median",
+                  lethe_json_real((double)t.median), "max", lethe_json_real((double)t.most), "rows",
+                  (json_int_t)r->rows, "never_fired", (json_int_t)r->never_fired, "thinned",
+                  (json_int_t)r->thinned, "held_out", figures_json(&r->figures));
+    if (o) lethe_intervention_json(&p->how, o, &ok);
+    if (ok) return o;
+    json_decref(o);
+    return NULL;
 }
 
 static void print_share(double x) {
@@ -58,8 +64,10 @@ static void print_share(double x) {
 static void print_table(lethe_patch *p, const lethe_calibration_result *r, const char *path) {
     const lethe_gate_figures *f = &r->figures;
     spread t = spread_of(p);
-    printf("%zu features of layer %d (%s) at scale %g%s\n", p->n, p->layer,
-           lethe_hook_name((int)p->hook), p->scale, p->special ? ", special positions too" : "");
+    char how[160];
+    lethe_intervention_text(&p->how, how, sizeof how);
+    printf("%zu features of layer %d (%s) at %s%s\n", p->n, p->layer, lethe_hook_name((int)p->hook),
+           how, p->special ? ", special positions too" : "");
     printf("thresholds  %.4g to %.4g, median %.4g, calibrated on %llu tokens", (double)t.least,
            (double)t.most, (double)t.median, (unsigned long long)r->rows);
     if (r->never_fired) printf("; %zu features never fired there", r->never_fired);
@@ -101,7 +109,8 @@ static lethe_status run(lethe_invocation *in, lethe_err *err) {
 const lethe_cmd lethe_cmd_patch = {
     .name = "patch",
     .brief = "write the removal as one small file, with a gate that costs nearly nothing",
-    .usage = "usage: lethe patch [--out DIR] [--scale X] [--to FILE] [options]",
+    .usage = "usage: lethe patch [--out DIR] [--scale X | --method NAME --strength X] [--to FILE] "
+             "[options]",
     .about =
         "Takes the chosen features out of the run's SAE and finds for each the threshold at which\n"
         "it agrees best with the exact gate, the top-k of the whole SAE. Four fifths of the run's\n"

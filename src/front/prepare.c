@@ -69,21 +69,76 @@ static bool given(const lethe_invocation *in, const char *name) {
     return in->set[lethe_setting_find(name) - lethe_settings];
 }
 
+static lethe_status set(lethe_config *c, const char *name, const char *value, lethe_err *err) {
+    return lethe_config_set(c, lethe_setting_find(name), value, true, err);
+}
+
+/* How a patch does it, as settings, where the command line has no others: whoever names another
+ * method says its strength, too. */
+static lethe_status method_from_patch(lethe_invocation *in, const lethe_patch *patch,
+                                      lethe_err *err) {
+    lethe_config *c = &in->config;
+    const lethe_intervention *how = &patch->how;
+    bool scale = how->method == LETHE_METHOD_SCALE;
+    if (!given(in, "method")) LETHE_TRY(set(c, "method", lethe_method_name(how->method), err));
+    if (scale && !given(in, "scale")) c->scale = how->strength;
+    if (!scale && !given(in, "strength")) c->strength = how->strength;
+    if (!given(in, "clamp-unit"))
+        LETHE_TRY(set(c, "clamp-unit", lethe_clamp_unit_name(how->unit), err));
+    if (!given(in, "direction-gated")) c->direction_gated = how->gated;
+    if (!given(in, "special-too")) c->special_too = patch->special;
+    if (given(in, "guard")) return LETHE_OK;
+    char share[40];
+    snprintf(share, sizeof share, how->guard ? "%.17g" : "off", how->guard_share);
+    if (how->guard && !given(in, "guard-window")) c->guard_window = (int64_t)how->guard_window;
+    return set(c, "guard", share, err);
+}
+
+/* Settings that say how a removal is done; several patches each bring their own. */
+static const char *const how_settings[] = {
+    "layer",           "hook",  "scale",        "method",     "strength", "clamp-unit",
+    "direction-gated", "guard", "guard-window", "special-too"};
+
 /* The patch's own settings, where the command line has no others. */
 static lethe_status from_patch(lethe_invocation *in, lethe_err *err) {
     lethe_config *c = &in->config;
     if (c->sae || c->features)
         return lethe_fail(err, LETHE_USAGE,
                           "--patch brings its own features: leave out --sae and --features");
+    for (size_t i = 0; c->patch.n > 1 && i < sizeof how_settings / sizeof *how_settings; i++)
+        if (given(in, how_settings[i]))
+            return lethe_fail(err, LETHE_USAGE,
+                              "with several patches each is done as it says itself: leave out "
+                              "--%s, or write the patch again with it",
+                              how_settings[i]);
     lethe_patch patch;
-    LETHE_TRY(lethe_patch_load(&patch, c->patch, err));
+    LETHE_TRY(lethe_patch_load(&patch, c->patch.item[0], err));
+    lethe_status st = method_from_patch(in, &patch, err);
     if (!given(in, "layer")) c->layer = patch.layer;
-    if (!given(in, "scale")) c->scale = patch.scale;
-    if (!given(in, "special-too")) c->special_too = patch.special;
-    const char *hook = lethe_hook_name((int)patch.hook);
+    if (!st && !given(in, "hook")) st = set(c, "hook", lethe_hook_name((int)patch.hook), err);
     lethe_patch_free(&patch);
-    return given(in, "hook") ? LETHE_OK
-                             : lethe_config_set(c, lethe_setting_find("hook"), hook, true, err);
+    return st;
+}
+
+/* --scale alone means method scale, whatever an earlier run has done; any other option that the
+ * method does not look at is a mistake. */
+static lethe_status check_method(lethe_invocation *in, lethe_err *err) {
+    lethe_config *c = &in->config;
+    if (given(in, "scale") && !given(in, "method")) LETHE_TRY(set(c, "method", "scale", err));
+    bool scale = !strcmp(c->method, "scale");
+    if (scale && given(in, "strength"))
+        return lethe_fail(err, LETHE_USAGE,
+                          "--strength is for --method clamp or direction; for scale pass --scale");
+    if (!scale && given(in, "scale"))
+        return lethe_fail(err, LETHE_USAGE, "--scale is for --method scale; for %s pass --strength",
+                          c->method);
+    if (given(in, "clamp-unit") && strcmp(c->method, "clamp") != 0)
+        return lethe_fail(err, LETHE_USAGE, "--clamp-unit is for --method clamp");
+    if (given(in, "direction-gated") && strcmp(c->method, "direction") != 0)
+        return lethe_fail(err, LETHE_USAGE, "--direction-gated is for --method direction");
+    if (given(in, "guard-window") && !strcmp(c->guard, "off"))
+        return lethe_fail(err, LETHE_USAGE, "--guard-window is for --guard auto or a share");
+    return LETHE_OK;
 }
 
 lethe_status lethe_prepare_run(lethe_invocation *in, lethe_err *err) {
@@ -100,7 +155,8 @@ lethe_status lethe_prepare_run(lethe_invocation *in, lethe_err *err) {
         LETHE_TRY(from_demo(in, err));
         if (c->config) LETHE_TRY(lethe_config_load(c, c->config, in->set, err)); /* wins */
     }
-    if (c->patch) LETHE_TRY(from_patch(in, err));
+    if (c->patch.n) LETHE_TRY(from_patch(in, err));
+    LETHE_TRY(check_method(in, err));
     return absolute(c, err);
 }
 

@@ -14,8 +14,8 @@
 lethe_status lethe_default_out(lethe_invocation *in, lethe_err *err);
 
 /* Completes the settings of a command that works in a run directory: --config FILE, or the run's
- * own run.json, or, without --model, the embedded default; with --patch FILE, layer, hook, scale
- * and the rule for special positions are the patch's unless the command line has them. Sets
+ * own run.json, or, without --model, the embedded default; with one --patch FILE, layer, hook,
+ * method and the rule for special positions are the patch's unless the command line has them. Sets
  * config.out; makes paths absolute, so that run.json holds wherever it is read. */
 lethe_status lethe_prepare_run(lethe_invocation *in, lethe_err *err);
 

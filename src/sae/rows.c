@@ -28,6 +28,12 @@ float lethe_row_normalise(float *row, size_t d) {
 /* Below this many rows a loop is over before another thread has woken up. */
 #define FEW 16
 
+double lethe_row_dot(const float *a, const float *b, size_t d) {
+    double sum = 0;
+    for (size_t i = 0; i < d; i++) sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
 void lethe_rows_sub(float *out, const float *x, size_t n, size_t d, const float *b) {
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static) if (n > FEW)
     for (size_t t = 0; t < n; t++)

@@ -20,6 +20,9 @@ void lethe_relu(float *x, size_t n);
 /* row /= max(|row|, 1e-12); returns |row| as it was. */
 float lethe_row_normalise(float *row, size_t d);
 
+/* a . b, in double, in order. */
+double lethe_row_dot(const float *a, const float *b, size_t d);
+
 /* out[n, d] = x[n, d] - b[d]. out may be x. */
 void lethe_rows_sub(float *out, const float *x, size_t n, size_t d, const float *b);
 

@@ -1,38 +1,54 @@
 /* SPDX-License-Identifier: MIT
  *
- * The intervention in its sparse form, x += (scale - 1) z_i W_dec_i over the chosen features that
- * fired: nothing of size m is touched per row, and a row where none fired keeps its very bytes.
+ * Gate, guard, method: nothing of size m is touched per row after the gate, and a row that is left
+ * alone keeps its very bytes.
  */
 #include "stage/ablate.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "kernel/kernel.h"
 #include "sae/encoder.h"
+#include "sae/rows.h"
 #include "stage/features.h"
 #include "stage/gate.h"
+#include "stage/guard.h"
 
 #define CHUNK 1024 /* most rows encoded at once by the exact gate; bounds the codes' memory */
+#define ROWS 64    /* rows that gate, guard and method handle at once */
 
 struct lethe_ablation {
     size_t d, n; /* width; chosen features */
-    double scale;
-    lethe_hook_stats stats;
+    lethe_intervention how;
+    lethe_hook_stats stats, total;
+
+    const float **row;              /* [n] of W_dec */
+    float *inverse, *centre, *mean; /* [n]; mean and centre NaN: not known */
+    lethe_fires fires;              /* [ROWS, fires.cap] */
+    float *coef;                    /* [ROWS, n] */
+    lethe_guard guard;
+    bool act[ROWS];
 
     const lethe_sae *sae; /* the exact gate; NULL: the compact one */
     lethe_encoder encoder;
-    bool *chosen;      /* [m] */
+    int32_t *place;    /* [m] of a latent among the features, or -1 */
     lethe_codes codes; /* room for codes_cap rows */
     size_t codes_cap;
 
     const lethe_patch *patch;
-    float *activation; /* [LETHE_GATE_ROWS, n] */
 
     lethe_lm *lm; /* attached to; NULL: none */
     bool special_too;
     bool *skip; /* [skip_cap] */
     size_t skip_cap;
+
+    lethe_ablation *next; /* joined; NULL: none */
+    int next_layer;
+    lethe_hook next_hook;
+    bool next_special;
 };
 
 const char *lethe_hook_name(int hook) {
@@ -48,23 +64,68 @@ bool lethe_hook_from_name(const char *name, int *out) {
     return false;
 }
 
-static lethe_status choose(lethe_ablation *a, const int32_t *features, size_t n, lethe_err *err) {
-    size_t m = a->sae->m;
-    LETHE_TRY(lethe_features_check(features, n, m, err));
-    LETHE_TRY(lethe_zalloc(&a->chosen, m, sizeof *a->chosen, "the chosen features", err));
-    for (size_t i = 0; i < n; i++) a->chosen[features[i]] = true;
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Room for what either gate needs of n features, at most `most` of them firing at one row. */
+static lethe_status allocate(lethe_ablation *a, size_t n, size_t most, lethe_err *err) {
     a->n = n;
+    a->fires.cap = most;
+    LETHE_TRY(lethe_alloc(&a->row, n, sizeof *a->row, "decoder rows", err));
+    LETHE_TRY(lethe_alloc(&a->inverse, n, sizeof *a->inverse, "lengths of decoder rows", err));
+    LETHE_TRY(lethe_alloc(&a->centre, n, sizeof *a->centre, "centres of features", err));
+    LETHE_TRY(lethe_alloc(&a->mean, n, sizeof *a->mean, "mean activations", err));
+    LETHE_TRY(lethe_alloc(&a->coef, n, ROWS * sizeof *a->coef, "coefficients of features", err));
+    LETHE_TRY(lethe_alloc(&a->fires.index, most, ROWS * sizeof *a->fires.index,
+                          "features that fired", err));
+    LETHE_TRY(lethe_alloc(&a->fires.value, most, ROWS * sizeof *a->fires.value,
+                          "activations of the chosen features", err));
+    return lethe_alloc(&a->fires.count, ROWS, sizeof *a->fires.count, "counts of features", err);
+}
+
+static void free_features(lethe_ablation *a) {
+    lethe_free(a->row);
+    lethe_free(a->inverse);
+    lethe_free(a->centre);
+    lethe_free(a->mean);
+    lethe_free(a->coef);
+    lethe_free(a->fires.index);
+    lethe_free(a->fires.value);
+    lethe_free(a->fires.count);
+    lethe_free(a->place);
+}
+
+static void take_row(lethe_ablation *a, size_t i, const float *w) {
+    double norm = sqrt(lethe_kernels_get()->sumsq(w, a->d));
+    a->row[i] = w;
+    a->inverse[i] = norm > 0 ? (float)(1 / norm) : 0;
+}
+
+static lethe_status choose(lethe_ablation *a, const int32_t *features, size_t n, const float *mean,
+                           lethe_err *err) {
+    const lethe_sae *sae = a->sae;
+    LETHE_TRY(lethe_features_check(features, n, sae->m, err));
+    LETHE_TRY(allocate(a, n, n < sae->k ? n : sae->k, err));
+    LETHE_TRY(lethe_alloc(&a->place, sae->m, sizeof *a->place, "the chosen features", err));
+    for (size_t i = 0; i < sae->m; i++) a->place[i] = -1;
+    for (size_t i = 0; i < n; i++) {
+        const float *w = sae->W_dec + (size_t)features[i] * a->d;
+        a->place[features[i]] = (int32_t)i;
+        take_row(a, i, w);
+        a->centre[i] = (float)lethe_row_dot(w, sae->b_dec, a->d);
+        a->mean[i] = mean ? mean[i] : NAN;
+    }
     return LETHE_OK;
 }
 
-lethe_status lethe_ablation_open(lethe_ablation **out, const lethe_sae *sae,
-                                 const int32_t *features, size_t n, double scale, lethe_err *err) {
+lethe_status lethe_ablation_open_with(lethe_ablation **out, const lethe_sae *sae,
+                                      const int32_t *features, size_t n, const float *mean,
+                                      const lethe_intervention *how, lethe_err *err) {
     lethe_ablation *a = NULL;
     LETHE_TRY(lethe_zalloc(&a, 1, sizeof *a, "an ablation", err));
     a->sae = sae;
     a->d = sae->d;
-    lethe_status st = lethe_ablation_set_scale(a, scale, err);
-    if (st == LETHE_OK) st = choose(a, features, n, err);
+    lethe_status st = choose(a, features, n, mean, err);
+    if (st == LETHE_OK) st = lethe_ablation_set(a, how, err);
     if (st == LETHE_OK) st = lethe_encoder_open(&a->encoder, sae, err);
     if (st == LETHE_OK)
         *out = a;
@@ -73,17 +134,63 @@ lethe_status lethe_ablation_open(lethe_ablation **out, const lethe_sae *sae,
     return st;
 }
 
+lethe_status lethe_ablation_open(lethe_ablation **out, const lethe_sae *sae,
+                                 const int32_t *features, size_t n, double scale, lethe_err *err) {
+    lethe_intervention how = lethe_intervention_scale(scale);
+    return lethe_ablation_open_with(out, sae, features, n, NULL, &how, err);
+}
+
+lethe_status lethe_ablation_open_set(lethe_ablation **out, const lethe_sae *sae,
+                                     const lethe_feature_set *set, const lethe_intervention *how,
+                                     lethe_err *err) {
+    int32_t *index = NULL;
+    float *mean = NULL;
+    lethe_status st = lethe_feature_set_indices(set, &index, err);
+    if (st == LETHE_OK) st = lethe_feature_set_means(set, &mean, err);
+    if (st == LETHE_OK) st = lethe_ablation_open_with(out, sae, index, set->n, mean, how, err);
+    lethe_free(index);
+    lethe_free(mean);
+    return st;
+}
+
+lethe_status lethe_ablation_choose(lethe_ablation *a, const int32_t *features, size_t n,
+                                   const float *mean, const lethe_intervention *how,
+                                   lethe_err *err) {
+    assert(a->sae);
+    lethe_ablation b = {.sae = a->sae, .d = a->d};
+    lethe_status st = choose(&b, features, n, mean, err);
+    if (st == LETHE_OK) st = lethe_ablation_set(&b, how, err);
+    if (st != LETHE_OK) {
+        free_features(&b);
+        return st;
+    }
+    free_features(a);
+    lethe_guard_free(&a->guard);
+    a->n = b.n;
+    a->how = b.how;
+    a->row = b.row;
+    a->inverse = b.inverse;
+    a->centre = b.centre;
+    a->mean = b.mean;
+    a->coef = b.coef;
+    a->fires = b.fires;
+    a->place = b.place;
+    return LETHE_OK;
+}
+
 lethe_status lethe_ablation_open_patch(lethe_ablation **out, const lethe_patch *patch,
                                        lethe_err *err) {
     lethe_ablation *a = NULL;
     LETHE_TRY(lethe_zalloc(&a, 1, sizeof *a, "an ablation", err));
     a->patch = patch;
     a->d = patch->d;
-    a->n = patch->n;
-    lethe_status st = lethe_ablation_set_scale(a, patch->scale, err);
-    if (st == LETHE_OK)
-        st = lethe_alloc(&a->activation, patch->n, LETHE_GATE_ROWS * sizeof *a->activation,
-                         "activations of the chosen features", err);
+    lethe_status st = allocate(a, patch->n, patch->n, err);
+    for (size_t i = 0; i < patch->n && st == LETHE_OK; i++) {
+        take_row(a, i, patch->W_dec + i * a->d);
+        a->centre[i] = patch->centre[i];
+        a->mean[i] = patch->mean[i];
+    }
+    if (st == LETHE_OK) st = lethe_ablation_set(a, &patch->how, err);
     if (st == LETHE_OK)
         *out = a;
     else
@@ -93,18 +200,40 @@ lethe_status lethe_ablation_open_patch(lethe_ablation **out, const lethe_patch *
 
 void lethe_ablation_close(lethe_ablation **ablation) {
     lethe_ablation *a = *ablation;
-    if (!a) return;
-    lethe_encoder_close(&a->encoder);
-    lethe_codes_free(&a->codes);
-    lethe_free(a->chosen);
-    lethe_free(a->activation);
-    lethe_free(a->skip);
-    lethe_free(a);
+    while (a) {
+        lethe_ablation *next = a->next;
+        lethe_encoder_close(&a->encoder);
+        lethe_codes_free(&a->codes);
+        lethe_guard_free(&a->guard);
+        free_features(a);
+        lethe_free(a->skip);
+        lethe_free(a);
+        a = next;
+    }
     *ablation = NULL;
 }
 
-double lethe_ablation_scale(const lethe_ablation *a) {
-    return a->scale;
+void lethe_ablation_join(lethe_ablation *a, lethe_ablation **more, int layer, lethe_hook hook,
+                         bool special_too) {
+    while (a->next) a = a->next;
+    assert(a != *more);
+    a->next = *more;
+    a->next_layer = layer;
+    a->next_hook = hook;
+    a->next_special = special_too;
+    *more = NULL;
+}
+
+const lethe_ablation *lethe_ablation_next(const lethe_ablation *a, int *layer, lethe_hook *hook,
+                                          bool *special_too) {
+    if (layer) *layer = a->next_layer;
+    if (hook) *hook = a->next_hook;
+    if (special_too) *special_too = a->next_special;
+    return a->next;
+}
+
+const lethe_intervention *lethe_ablation_how(const lethe_ablation *a) {
+    return &a->how;
 }
 
 size_t lethe_ablation_size(const lethe_ablation *a) {
@@ -115,19 +244,67 @@ bool lethe_ablation_compact(const lethe_ablation *a) {
     return a->patch != NULL;
 }
 
-lethe_status lethe_ablation_set_scale(lethe_ablation *a, double scale, lethe_err *err) {
-    if (!isfinite(scale))
-        return lethe_fail(err, LETHE_USAGE, "--scale is %g, must be a finite number", scale);
-    a->scale = scale;
+lethe_status lethe_ablation_set(lethe_ablation *a, const lethe_intervention *how, lethe_err *err) {
+    LETHE_TRY(lethe_intervention_check(how, err));
+    bool by_activation = how->method == LETHE_METHOD_CLAMP && how->unit == LETHE_CLAMP_ACTIVATION;
+    if (by_activation && !lethe_all_known(a->mean, a->n))
+        return lethe_fail(err, LETHE_USAGE,
+                          "clamp in units of activation needs the features' mean activations, "
+                          "which are not known here (%s, or pass --clamp-unit norm)",
+                          a->patch ? "write the patch again with: lethe patch"
+                                   : "choose the features again with: lethe features");
+    if (how->method == LETHE_METHOD_DIRECTION && !lethe_all_known(a->centre, a->n))
+        return lethe_fail(err, LETHE_USAGE,
+                          "method direction needs the features' centres, which this patch lacks "
+                          "(write it again with: lethe patch)");
+    a->how = *how;
+    lethe_guard_free(&a->guard);
     return LETHE_OK;
 }
 
+lethe_status lethe_ablation_set_strength(lethe_ablation *a, double strength, lethe_err *err) {
+    lethe_intervention how = a->how;
+    how.strength = strength;
+    return lethe_ablation_set(a, &how, err);
+}
+
+double lethe_ablation_guard_most(const lethe_ablation *a, int32_t seq) {
+    return lethe_guard_most(&a->guard, seq);
+}
+
+/* ---- counting -------------------------------------------------------------------------------- */
+
 const lethe_hook_stats *lethe_ablation_stats(const lethe_ablation *a) {
-    return &a->stats;
+    if (!a->next) return &a->stats;
+    lethe_hook_stats *sum = &((lethe_ablation *)(uintptr_t)a)->total;
+    *sum = (lethe_hook_stats){0};
+    for (; a; a = a->next) {
+        sum->rows += a->stats.rows;
+        sum->rows_fired += a->stats.rows_fired;
+        sum->rows_acted += a->stats.rows_acted;
+        sum->positions += a->stats.positions;
+        sum->fired += a->stats.fired;
+        sum->activation_sum += a->stats.activation_sum;
+    }
+    return sum;
 }
 
 void lethe_ablation_reset_stats(lethe_ablation *a) {
-    a->stats = (lethe_hook_stats){0};
+    for (; a; a = a->next) a->stats = (lethe_hook_stats){0};
+}
+
+static void count(lethe_ablation *a, size_t n) {
+    bool always = a->how.method == LETHE_METHOD_DIRECTION && !a->how.gated;
+    for (size_t t = 0; t < n; t++) {
+        size_t fired = a->fires.count[t];
+        const float *value = a->fires.value + t * a->fires.cap;
+        for (size_t j = 0; j < fired; j++) a->stats.activation_sum += (double)value[j];
+        a->stats.fired += fired;
+        a->stats.rows_fired += fired > 0;
+        a->stats.rows_acted += a->act[t] && (fired || always);
+    }
+    a->stats.rows += n;
+    a->stats.positions += (uint64_t)n * a->n;
 }
 
 /* ---- the exact gate -------------------------------------------------------------------------- */
@@ -143,73 +320,134 @@ static lethe_status codes_room(lethe_ablation *a, size_t n, lethe_err *err) {
     return LETHE_OK;
 }
 
-static void apply_row(lethe_ablation *a, float *x, const int32_t *index, const float *value) {
-    const size_t d = a->d, k = a->sae->k;
-    bool any = false;
-    for (size_t j = 0; j < k; j++) {
-        if (!(value[j] > 0) || !a->chosen[index[j]]) continue;
-        any = true;
-        a->stats.fired++;
-        a->stats.activation_sum += (double)value[j];
-        float c = (float)((a->scale - 1.0) * (double)value[j]);
-        if (c == 0) continue; /* scale 1: not even -0 becomes +0 */
-        const float *w = a->sae->W_dec + (size_t)index[j] * d;
-        for (size_t i = 0; i < d; i++) x[i] += c * w[i];
+/* Rows [at, at + n) of the codes: the chosen features among their top-k, in their order. */
+static void exact_fires(lethe_ablation *a, size_t at, size_t n) {
+    const size_t k = a->sae->k;
+    for (size_t t = 0; t < n; t++) {
+        const int32_t *index = a->codes.index + (at + t) * k;
+        const float *value = a->codes.value + (at + t) * k;
+        size_t fired = 0, base = t * a->fires.cap;
+        for (size_t j = 0; j < k; j++) {
+            if (!(value[j] > 0) || a->place[index[j]] < 0) continue;
+            a->fires.index[base + fired] = a->place[index[j]];
+            a->fires.value[base + fired++] = value[j];
+        }
+        a->fires.count[t] = fired;
     }
-    a->stats.rows_fired += any;
-}
-
-static lethe_status apply_exact(lethe_ablation *a, float *x, size_t n, lethe_err *err) {
-    const size_t d = a->d, k = a->sae->k;
-    LETHE_TRY(codes_room(a, n, err));
-    LETHE_TRY(lethe_encode(&a->encoder, x, n, &a->codes, NULL, err));
-    for (size_t t = 0; t < n; t++)
-        apply_row(a, x + t * d, a->codes.index + t * k, a->codes.value + t * k);
-    a->stats.rows += n;
-    a->stats.positions += (uint64_t)n * a->n;
-    return LETHE_OK;
 }
 
 /* ---- applying -------------------------------------------------------------------------------- */
 
-lethe_status lethe_ablation_apply(lethe_ablation *a, float *x, size_t n, const bool *skip,
-                                  lethe_err *err) {
-    const size_t most = a->patch ? LETHE_GATE_ROWS : CHUNK;
+/* Where the rows come from; seq and pos NULL: sequence 0, going on. */
+typedef struct origin {
+    const int32_t *seq, *pos;
+} origin;
+
+static lethe_status look(lethe_ablation *a, const origin *o, size_t t, lethe_guard_sight sight,
+                         double *most, lethe_err *err) {
+    int32_t seq = o->seq ? o->seq[t] : 0;
+    int32_t pos = o->pos ? o->pos[t] : lethe_guard_length(&a->guard, 0);
+    return lethe_guard_see(&a->guard, seq, pos, sight, a->how.guard_window, most, err);
+}
+
+/* a->act [n] of rows t0 and on, whose fires are known. */
+static lethe_status ask_guard(lethe_ablation *a, const origin *o, size_t t0, size_t n,
+                              lethe_err *err) {
+    for (size_t t = 0; t < n; t++) {
+        a->act[t] = true;
+        if (!a->how.guard) continue;
+        double most;
+        LETHE_TRY(look(a, o, t0 + t, a->fires.count[t] ? LETHE_GUARD_FIRED : LETHE_GUARD_QUIET,
+                       &most, err));
+        a->act[t] = most > a->how.guard_share;
+    }
+    return LETHE_OK;
+}
+
+/* Rows [t0, t0 + n) of a call, none of them skipped; x is the first of them. */
+static lethe_status apply_run(lethe_ablation *a, float *x, const origin *o, size_t t0, size_t n,
+                              lethe_err *err) {
+    const lethe_chosen_rows chosen = {a->n, a->d, a->row, a->inverse, a->centre, a->mean};
+    if (a->sae) {
+        LETHE_TRY(codes_room(a, n, err));
+        LETHE_TRY(lethe_encode(&a->encoder, x, n, &a->codes, NULL, err));
+    }
+    for (size_t at = 0; at < n; at += ROWS) {
+        size_t rows = n - at < ROWS ? n - at : ROWS;
+        float *y = x + at * a->d;
+        if (a->sae)
+            exact_fires(a, at, rows);
+        else
+            lethe_gate_fires(a->patch, y, rows, &a->fires);
+        LETHE_TRY(ask_guard(a, o, t0 + at, rows, err));
+        count(a, rows);
+        lethe_intervene(&chosen, &a->how, y, rows, &a->fires, a->how.guard ? a->act : NULL,
+                        a->coef);
+    }
+    return LETHE_OK;
+}
+
+static lethe_status apply(lethe_ablation *a, float *x, const origin *o, size_t n, const bool *skip,
+                          lethe_err *err) {
     for (size_t t = 0; t < n;) { /* runs of rows that are not skipped */
         if (skip && skip[t]) {
+            double most;
+            if (a->how.guard) LETHE_TRY(look(a, o, t, LETHE_GUARD_SKIPPED, &most, err));
             t++;
             continue;
         }
         size_t run = 1;
-        while (run < most && t + run < n && !(skip && skip[t + run])) run++;
-        float *rows = x + t * a->d;
-        if (a->patch)
-            lethe_gate_apply(a->patch, a->scale, rows, run, a->activation, &a->stats);
-        else
-            LETHE_TRY(apply_exact(a, rows, run, err));
+        while (run < CHUNK && t + run < n && !(skip && skip[t + run])) run++;
+        LETHE_TRY(apply_run(a, x + t * a->d, o, t, run, err));
         t += run;
     }
     return LETHE_OK;
 }
 
+lethe_status lethe_ablation_apply(lethe_ablation *a, float *x, size_t n, const bool *skip,
+                                  lethe_err *err) {
+    return apply(a, x, &(origin){NULL, NULL}, n, skip, err);
+}
+
 static lethe_status edit(void *user, const lethe_rows *rows, lethe_err *err) {
     lethe_ablation *a = user;
-    if (a->special_too) return lethe_ablation_apply(a, rows->x, rows->n, NULL, err);
+    const origin o = {rows->seq, rows->pos};
+    if (a->special_too) return apply(a, rows->x, &o, rows->n, NULL, err);
     LETHE_TRY(lethe_grow(&a->skip, &a->skip_cap, 0, rows->n, sizeof *a->skip,
                          "marks of special tokens", err));
     for (size_t t = 0; t < rows->n; t++) a->skip[t] = lethe_lm_is_special(a->lm, rows->token[t]);
-    return lethe_ablation_apply(a, rows->x, rows->n, a->skip, err);
+    return apply(a, rows->x, &o, rows->n, a->skip, err);
+}
+
+/* A tap for its own sake: it makes libllama compute all rows of the last layer. */
+static lethe_status nothing(void *user, const lethe_rows *rows, lethe_err *err) {
+    (void)user;
+    (void)rows;
+    (void)err;
+    return LETHE_OK;
+}
+
+lethe_status lethe_ablation_attach_alone(lethe_ablation *a, lethe_lm *lm, int layer,
+                                         lethe_hook hook, bool special_too, lethe_err *err) {
+    const lethe_lm_info *info = lethe_lm_get_info(lm);
+    if (a->d != info->d_model)
+        return lethe_fail(err, LETHE_MISMATCH,
+                          "the %s is %zu wide, the model %zu (make one for this model: lethe %s)",
+                          a->patch ? "patch" : "SAE", a->d, info->d_model,
+                          a->patch ? "patch" : "train");
+    LETHE_TRY(lethe_lm_add_edit(lm, layer, hook, edit, a, err));
+    if (a->how.guard && layer == info->n_layer - 1 && hook == LETHE_HOOK_POST)
+        LETHE_TRY(lethe_lm_add_tap(lm, layer, hook, nothing, NULL, err));
+    a->lm = lm;
+    a->special_too = special_too;
+    return LETHE_OK;
 }
 
 lethe_status lethe_ablation_attach(lethe_ablation *a, lethe_lm *lm, int layer, lethe_hook hook,
                                    bool special_too, lethe_err *err) {
-    size_t d = lethe_lm_get_info(lm)->d_model;
-    if (a->d != d)
-        return lethe_fail(err, LETHE_MISMATCH,
-                          "the %s is %zu wide, the model %zu (make one for this model: lethe %s)",
-                          a->patch ? "patch" : "SAE", a->d, d, a->patch ? "patch" : "train");
-    LETHE_TRY(lethe_lm_add_edit(lm, layer, hook, edit, a, err));
-    a->lm = lm;
-    a->special_too = special_too;
+    LETHE_TRY(lethe_ablation_attach_alone(a, lm, layer, hook, special_too, err));
+    for (; a->next; a = a->next)
+        LETHE_TRY(lethe_ablation_attach_alone(a->next, lm, a->next_layer, a->next_hook,
+                                              a->next_special, err));
     return LETHE_OK;
 }

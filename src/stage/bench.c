@@ -108,7 +108,7 @@ lethe_status lethe_bench_opts_make(lethe_bench_opts *out, const lethe_config *c,
                           .model = c->model,
                           .sae = c->sae,
                           .features = c->features,
-                          .patch = c->patch,
+                          .patch = c->patch.n ? c->patch.item[0] : NULL,
                           .layer = (int)c->layer,
                           .gpu_layers = (int)c->gpu_layers,
                           .new_tokens = (size_t)c->max_new_tokens};
@@ -231,7 +231,7 @@ lethe_status lethe_bench_patch(lethe_patch *out, const lethe_sae *sae, const int
     lethe_calibration *c = NULL;
     lethe_calibration_result ignored;
     LETHE_TRY(lethe_patch_from_sae(out, sae, feature, n_features, err));
-    out->scale = scale;
+    out->how = lethe_intervention_scale(scale);
     lethe_status st = lethe_calibration_open(&c, sae, out, 0, 0, err);
     if (!st) st = lethe_calibration_add(c, x, n, err);
     if (!st) st = lethe_calibration_finish(c, out->threshold, &ignored, err);

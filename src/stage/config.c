@@ -156,7 +156,22 @@ const lethe_setting lethe_settings[] = {
 
     /* Intervention and evaluation */
     {"scale", "ablation-scale", LETHE_KIND_NUM, AT(scale), EVAL | PATCH | BENCH, KEEP, "-3", "X",
-     "factor on a chosen feature's activation: 0 erases, negative pushes back"},
+     "method scale: factor on a chosen feature's activation: 0 erases, negative pushes back"},
+    {"method", NULL, LETHE_KIND_STR, AT(method), EVAL | PATCH, KEEP, "scale", "NAME",
+     "what is done to a feature that fired: scale it, clamp it to a negative value, or take its "
+     "direction out of the stream"},
+    {"strength", NULL, LETHE_KIND_NUM, AT(strength), EVAL | PATCH, KEEP, "1", "X",
+     "of clamp: the activation becomes -X units; of direction: X of what points along it goes"},
+    {"clamp-unit", NULL, LETHE_KIND_STR, AT(clamp_unit), EVAL | PATCH, KEEP, "activation",
+     "activation|norm",
+     "unit of clamp: the feature's mean activation on the forget text, or the length of the row"},
+    {"direction-gated", NULL, LETHE_KIND_FLAG, AT(direction_gated), EVAL | PATCH, KEEP, NULL, NULL,
+     "direction: only at positions where a chosen feature fires"},
+    {"guard", NULL, LETHE_KIND_STR, AT(guard), EVAL | PATCH, KEEP, "off", "off|auto|SHARE",
+     "act only in sequences where the share of positions at which a chosen feature fires passes "
+     "SHARE; auto: what 95 % of the retain and of the near windows do not pass"},
+    {"guard-window", NULL, LETHE_KIND_INT, AT(guard_window), EVAL | PATCH, KEEP, "32", "N",
+     "the share is that of the last N positions; 0: of all so far"},
     {"special-too", NULL, LETHE_KIND_FLAG, AT(special_too), EVAL | PATCH, KEEP, NULL, NULL,
      "intervene at BOS and other special positions as well"},
     {"probes", NULL, LETHE_KIND_PATH, AT(probes), EVAL, KEEP, NULL, "FILE",
@@ -235,9 +250,10 @@ const lethe_setting lethe_settings[] = {
      "the SAE; in a run not given: its sae.safetensors"},
     {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL | PATCH | BENCH, ONCE, NULL, "FILE",
      "chosen features; in a run not given: its features.json"},
-    {"patch", NULL, LETHE_KIND_PATH, AT(patch), REMOVAL | BENCH, ONCE, NULL, "FILE",
-     "a removal that \"lethe patch\" wrote, instead of SAE and features; brings layer, hook and "
-     "scale along"},
+    {"patch", NULL, LETHE_KIND_PATHS, AT(patch), REMOVAL | BENCH, ONCE, NULL, "FILE..",
+     "removals that \"lethe patch\" wrote, instead of SAE and features; each brings layer, hook "
+     "and "
+     "method along"},
     {"to", NULL, LETHE_KIND_STR, AT(to), PATCH, ONCE, NULL, "FILE",
      "the patch to write; not given: patch.safetensors of the run"},
     {"out", "o", LETHE_KIND_STR, AT(out), RUN | HARVEST | ENCODE | REPORT, ONCE, NULL, "PATH",

@@ -75,16 +75,19 @@ typedef struct lethe_config {
     char *sort_by, *weigh_by;
     bool near_in_retain, equalise;
     /* evaluation */
-    double scale, temperature, top_p, repeat_penalty, frequency_penalty;
+    char *method, *clamp_unit, *guard;
+    double scale, strength, temperature, top_p, repeat_penalty, frequency_penalty;
     char *probes, *prompts, *perplexity;
     int64_t max_new_tokens, top_k, no_repeat_ngram, eval_tokens;
-    bool special_too;
+    int64_t guard_window;
+    bool special_too, direction_gated;
     /* judge */
     char *judge, *lexicon, *topic, *endpoint, *judge_model, *judge_name;
     int64_t concurrency, retries;
     double timeout;
     /* patch */
-    char *to, *patch;
+    char *to;
+    lethe_list patch;
     /* encode */
     bool dense;
     /* inspect, report */

@@ -23,6 +23,23 @@ lethe_status lethe_eval_switch(const lethe_eval_job *job, lethe_eval_side side, 
                                  job->opts->special_too, err);
 }
 
+static lethe_status describe_removals(const lethe_eval_job *job, lethe_err *err) {
+    lethe_eval_result *r = job->result;
+    size_t n = 0;
+    for (const lethe_ablation *a = job->ablation; a; n++) a = lethe_ablation_next(a, 0, 0, 0);
+    LETHE_TRY(lethe_alloc(&r->removal, n, sizeof *r->removal, "removals", err));
+    lethe_eval_removal at = {
+        .layer = job->layer, .hook = job->hook, .special_too = job->opts->special_too};
+    for (const lethe_ablation *a = job->ablation; a;) {
+        at.compact = lethe_ablation_compact(a);
+        at.num_features = lethe_ablation_size(a);
+        at.how = *lethe_ablation_how(a);
+        r->removal[r->n_removals++] = at;
+        a = lethe_ablation_next(a, &at.layer, &at.hook, &at.special_too);
+    }
+    return LETHE_OK;
+}
+
 static void describe(const lethe_eval_job *job) {
     lethe_eval_result *r = job->result;
     const lethe_lm_info *info = lethe_lm_get_info(job->lm);
@@ -32,7 +49,7 @@ static void describe(const lethe_eval_job *job) {
     r->compact = job->ablation && lethe_ablation_compact(job->ablation);
     r->layer = job->layer;
     r->hook = job->hook;
-    r->scale = job->ablation ? lethe_ablation_scale(job->ablation) : 1;
+    r->how = job->ablation ? *lethe_ablation_how(job->ablation) : lethe_intervention_scale(1);
     r->num_features = job->ablation ? lethe_ablation_size(job->ablation) : 0;
     r->opts = *job->opts;
 }
@@ -44,6 +61,7 @@ static void take_activity(const lethe_eval_job *job, lethe_hook_stats *part) {
     *part = *lethe_ablation_stats(job->ablation);
     total->rows += part->rows;
     total->rows_fired += part->rows_fired;
+    total->rows_acted += part->rows_acted;
     total->positions += part->positions;
     total->fired += part->fired;
     total->activation_sum += part->activation_sum;
@@ -84,7 +102,8 @@ lethe_status lethe_eval_run(lethe_lm *lm, lethe_ablation *ablation, int layer, l
     lethe_eval_job job = {lm, ablation, layer, hook, opts, env, &r};
     describe(&job);
     double start = lethe_seconds();
-    lethe_status st = run_parts(&job, inputs, err);
+    lethe_status st = describe_removals(&job, err);
+    if (st == LETHE_OK) st = run_parts(&job, inputs, err);
     lethe_lm_clear_hooks(lm);
     r.seconds = lethe_seconds() - start;
     if (st == LETHE_OK)
@@ -109,5 +128,6 @@ void lethe_eval_result_free(lethe_eval_result *r) {
     lethe_free(r->domain);
     lethe_free(r->probe);
     lethe_free(r->completion);
+    lethe_free(r->removal);
     *r = (lethe_eval_result){0};
 }

@@ -83,6 +83,14 @@ typedef struct lethe_eval_text {
     double top1_agreement;          /* share of positions */
 } lethe_eval_text;
 
+typedef struct lethe_eval_removal {
+    int layer;
+    lethe_hook hook;
+    bool compact, special_too;
+    size_t num_features;
+    lethe_intervention how;
+} lethe_eval_removal;
+
 /* Owned throughout; figures of LETHE_ABLATED are 0 without an ablation. */
 typedef struct lethe_eval_result {
     char model_name[128], model_hash[33];
@@ -90,8 +98,10 @@ typedef struct lethe_eval_result {
     bool compact; /* the ablation's gate */
     int layer;
     lethe_hook hook;
-    double scale;
+    lethe_intervention how;
     size_t num_features;
+    lethe_eval_removal *removal; /* [n_removals] those joined to the ablation, itself first */
+    size_t n_removals;
     lethe_eval_opts opts;
     lethe_eval_domain *domain; /* [n_domains] */
     size_t n_domains;
@@ -120,7 +130,9 @@ void lethe_eval_result_free(lethe_eval_result *r); /* accepts a zeroed one; zero
 double lethe_kl_divergence(const float *p_logits, const float *q_logits, size_t n);
 
 /* eval.json:
- *   config    what was evaluated and how; keys of `config` (borrowed, an object or NULL) are added
+ *   config    what was evaluated and how, method, strength and guard among it, and removals, each
+ *             with its own, where several were joined; keys of `config` (borrowed, an object or
+ *             NULL) are added
  *   metrics   baseline and ablated (null without an ablation): logprobs.{domain}, recall.{domain},
  *             avg_distinct_2, avg_distinct_3, stuttering_rate, degeneration_rate, perplexity;
  *             summary: logprob_shifts.{domain}, recall_shifts.{domain}, ppl_change,

@@ -8,6 +8,22 @@ static json_t *text(const char *s) {
     return lethe_json_text(s, strlen(s));
 }
 
+static json_t *removals_json(const lethe_eval_result *r, bool *ok) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < r->n_removals; i++) {
+        const lethe_eval_removal *a = &r->removal[i];
+        json_t *o = json_object();
+        lethe_json_put(o, "layer", json_integer(a->layer), ok);
+        lethe_json_put(o, "hook", text(lethe_hook_name((int)a->hook)), ok);
+        lethe_json_put(o, "gate", text(a->compact ? "compact" : "exact"), ok);
+        lethe_json_put(o, "num_features", json_integer((json_int_t)a->num_features), ok);
+        lethe_json_put(o, "ablate_special", json_boolean(a->special_too), ok);
+        lethe_intervention_json(&a->how, o, ok);
+        lethe_json_append(list, o, ok);
+    }
+    return list;
+}
+
 static json_t *config_json(const lethe_eval_result *r, json_t *extra, bool *ok) {
     json_t *o = json_object();
     lethe_json_put(o, "model_name", text(r->model_name), ok);
@@ -16,9 +32,13 @@ static json_t *config_json(const lethe_eval_result *r, json_t *extra, bool *ok) 
         lethe_json_put(o, "layer", json_integer(r->layer), ok);
         lethe_json_put(o, "hook", text(lethe_hook_name((int)r->hook)), ok);
         lethe_json_put(o, "gate", text(r->compact ? "compact" : "exact"), ok);
-        lethe_json_put(o, "ablation_scale", lethe_json_real(r->scale), ok);
+        bool scale = r->how.method == LETHE_METHOD_SCALE;
+        lethe_json_put(o, "ablation_scale", scale ? lethe_json_real(r->how.strength) : json_null(),
+                       ok);
+        lethe_intervention_json(&r->how, o, ok);
         lethe_json_put(o, "num_features", json_integer((json_int_t)r->num_features), ok);
         lethe_json_put(o, "ablate_special", json_boolean(r->opts.special_too), ok);
+        if (r->n_removals > 1) lethe_json_put(o, "removals", removals_json(r, ok), ok);
     }
     if (r->has_probes) {
         lethe_json_put(o, "reference_tokens", json_boolean(r->opts.reference_tokens), ok);
@@ -79,6 +99,7 @@ static json_t *stats_json(const lethe_hook_stats *s, bool *ok) {
     json_t *o = json_object();
     lethe_json_put(o, "rows", json_integer((json_int_t)s->rows), ok);
     lethe_json_put(o, "rows_fired", json_integer((json_int_t)s->rows_fired), ok);
+    lethe_json_put(o, "rows_acted", json_integer((json_int_t)s->rows_acted), ok);
     lethe_json_put(o, "row_rate", lethe_json_real(share(s->rows_fired, s->rows)), ok);
     lethe_json_put(o, "positions", json_integer((json_int_t)s->positions), ok);
     lethe_json_put(o, "fired", json_integer((json_int_t)s->fired), ok);

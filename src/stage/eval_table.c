@@ -75,6 +75,14 @@ static void quality_lines(const lethe_eval_result *r, lethe_strbuf *out) {
     }
 }
 
+static void removal_line(const lethe_eval_removal *a, lethe_strbuf *out) {
+    char how[160];
+    lethe_intervention_text(&a->how, how, sizeof how);
+    lethe_strbuf_addf(out, "              and %zu features of layer %d (%s) at %s%s\n",
+                      a->num_features, a->layer, lethe_hook_name((int)a->hook), how,
+                      a->compact ? " (compact gate)" : "");
+}
+
 void lethe_eval_table(const lethe_eval_result *r, lethe_strbuf *out) {
     if (r->has_probes) {
         probes_table(r, out);
@@ -84,15 +92,25 @@ void lethe_eval_table(const lethe_eval_result *r, lethe_strbuf *out) {
     if (r->has_completions) quality_lines(r, out);
     if (!r->has_ablation) return;
     const lethe_hook_stats *s = &r->activity;
-    lethe_strbuf_addf(
-        out,
-        "activity      %zu features at scale %g%s fired at %.2f %% of tokens (%.4f %% of "
-        "token and feature pairs)\n",
-        r->num_features, r->scale, r->compact ? " (compact gate)" : "",
-        percent(s->rows_fired, s->rows), percent(s->fired, s->positions));
+    const lethe_hook_stats *on_text = &r->activity_text;
+    char how[160];
+    lethe_intervention_text(&r->how, how, sizeof how);
+    lethe_strbuf_addf(out,
+                      "activity      %zu features at %s%s fired at %.2f %% of tokens (%.4f %% of "
+                      "token and feature pairs)\n",
+                      r->num_features, how, r->compact ? " (compact gate)" : "",
+                      percent(s->rows_fired, s->rows), percent(s->fired, s->positions));
+    for (size_t i = 1; i < r->n_removals; i++) removal_line(&r->removal[i], out);
     if (r->has_text)
         lethe_strbuf_addf(out, "              on the retain text at %.2f %% of tokens\n",
-                          percent(r->activity_text.rows_fired, r->activity_text.rows));
+                          percent(on_text->rows_fired, on_text->rows));
+    if (s->rows_acted == s->rows_fired) return;
+    lethe_strbuf_addf(out, "              changed the stream at %.2f %% of tokens",
+                      percent(s->rows_acted, s->rows));
+    if (r->has_text)
+        lethe_strbuf_addf(out, ", on the retain text at %.2f %%",
+                          percent(on_text->rows_acted, on_text->rows));
+    lethe_strbuf_adds(out, "\n");
 }
 
 void lethe_eval_side_by_side(const lethe_eval_result *r, size_t n, lethe_strbuf *out) {

@@ -315,6 +315,12 @@ lethe_status lethe_feature_set_indices(const lethe_feature_set *s, int32_t **out
     return LETHE_OK;
 }
 
+lethe_status lethe_feature_set_means(const lethe_feature_set *s, float **out, lethe_err *err) {
+    LETHE_TRY(lethe_alloc(out, s->n, sizeof **out, "mean activations", err));
+    for (size_t i = 0; i < s->n; i++) (*out)[i] = (float)s->item[i].forget.mean;
+    return LETHE_OK;
+}
+
 static int by_number(const void *pa, const void *pb) {
     const int32_t *a = pa, *b = pb;
     return (*a > *b) - (*a < *b);

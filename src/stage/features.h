@@ -126,6 +126,9 @@ void lethe_feature_set_free(lethe_feature_set *s); /* accepts a zeroed one; zero
 /* *out [n]: owned; the chosen latents' indices, best first. */
 lethe_status lethe_feature_set_indices(const lethe_feature_set *s, int32_t **out, lethe_err *err);
 
+/* *out [n]: owned; their mean activations on the forget text, in that order. */
+lethe_status lethe_feature_set_means(const lethe_feature_set *s, float **out, lethe_err *err);
+
 /* USAGE unless index [n] are 1 to m distinct latents of an SAE that has m. Fails: NOMEM, too. */
 lethe_status lethe_features_check(const int32_t *index, size_t n, size_t m, lethe_err *err);
 

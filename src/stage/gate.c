@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A row belongs to one thread, which computes all of its activations from the row as it came before
- * it adds anything. What fired is counted afterwards by one thread, from the activations, so that
- * the sum of activations is the same however rows were shared out.
+ * A row belongs to one thread.
  */
 #include "stage/gate.h"
-
-#include <assert.h>
 
 #include "base/run.h"
 #include "kernel/kernel.h"
@@ -25,36 +21,23 @@ void lethe_gate_activations(const lethe_patch *p, const float *x, size_t n, floa
     for (size_t t = 0; t < n; t++) row_activations(p, kern, x + t * p->d, a + t * p->n);
 }
 
-static void row_apply(const lethe_patch *p, const lethe_kernels *kern, double scale, float *x,
-                      const float *a) {
+/* Moves the activations of those that fired to the front. */
+static size_t keep_fired(const lethe_patch *p, float *a, int32_t *index) {
+    size_t count = 0;
     for (size_t i = 0; i < p->n; i++) {
         if (!(a[i] > p->threshold[i])) continue;
-        float c = (float)((scale - 1.0) * (double)a[i]);
-        if (c != 0) kern->axpy(x, c, p->W_dec + i * p->d, p->d); /* 0: not even -0 becomes +0 */
+        index[count] = (int32_t)i;
+        a[count++] = a[i];
     }
+    return count;
 }
 
-static void count_row(const lethe_patch *p, const float *a, lethe_hook_stats *stats) {
-    bool any = false;
-    for (size_t i = 0; i < p->n; i++) {
-        if (!(a[i] > p->threshold[i])) continue;
-        any = true;
-        stats->fired++;
-        stats->activation_sum += (double)a[i];
-    }
-    stats->rows_fired += any;
-}
-
-void lethe_gate_apply(const lethe_patch *p, double scale, float *x, size_t n, float *a,
-                      lethe_hook_stats *stats) {
-    assert(n <= LETHE_GATE_ROWS);
+void lethe_gate_fires(const lethe_patch *p, const float *x, size_t n, lethe_fires *fires) {
     const lethe_kernels *kern = lethe_kernels_get();
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static) if (n > FEW)
     for (size_t t = 0; t < n; t++) {
-        row_activations(p, kern, x + t * p->d, a + t * p->n);
-        row_apply(p, kern, scale, x + t * p->d, a + t * p->n);
+        float *a = fires->value + t * p->n;
+        row_activations(p, kern, x + t * p->d, a);
+        fires->count[t] = keep_fired(p, a, fires->index + t * p->n);
     }
-    for (size_t t = 0; t < n; t++) count_row(p, a + t * p->n, stats);
-    stats->rows += n;
-    stats->positions += (uint64_t)n * p->n;
 }

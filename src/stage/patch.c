@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "format/safetensors.h"
+#include "sae/rows.h"
 #include "stage/ablate.h"
 #include "stage/features.h"
 
@@ -18,6 +19,8 @@ static lethe_status allocate(lethe_patch *p, size_t n, size_t d, lethe_err *err)
     if (!st) st = lethe_alloc(&p->W_dec, n, d * sizeof(float), "decoder rows", err);
     if (!st) st = lethe_alloc(&p->b_enc, n, sizeof(float), "biases", err);
     if (!st) st = lethe_zalloc(&p->threshold, n, sizeof(float), "thresholds", err);
+    if (!st) st = lethe_alloc(&p->centre, n, sizeof(float), "centres of features", err);
+    if (!st) st = lethe_alloc(&p->mean, n, sizeof(float), "mean activations", err);
     if (!st) st = lethe_alloc(&p->feature, n, sizeof *p->feature, "feature numbers", err);
     if (st) lethe_patch_free(p);
     return st;
@@ -28,6 +31,8 @@ void lethe_patch_free(lethe_patch *p) {
     lethe_free(p->b_enc);
     lethe_free(p->threshold);
     lethe_free(p->W_dec);
+    lethe_free(p->centre);
+    lethe_free(p->mean);
     lethe_free(p->feature);
     *p = (lethe_patch){0};
 }
@@ -41,18 +46,21 @@ lethe_status lethe_patch_from_sae(lethe_patch *out, const lethe_sae *sae, const 
     LETHE_TRY(allocate(&p, n, sae->d, err));
     p.k = sae->k;
     p.m = sae->m;
-    p.scale = 1;
+    p.how = lethe_intervention_scale(1);
     p.figures = (lethe_gate_figures){0, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
     size_t d = sae->d;
     for (size_t i = 0; i < n; i++) {
         size_t latent = (size_t)feature[i];
         const float *w = sae->W_enc + latent * d;
-        double shift = 0; /* in double: it is the same for every row, so its error would be, too */
-        for (size_t j = 0; j < d; j++) shift += (double)w[j] * (double)sae->b_dec[j];
+        const float *back = sae->W_dec + latent * d;
+        /* In double: they are the same for every row, so their errors would be, too. */
+        double shift = lethe_row_dot(w, sae->b_dec, d);
         p.b_enc[i] = (float)((double)sae->b_enc[latent] - shift);
         p.feature[i] = feature[i];
         memcpy(p.W_enc + i * d, w, d * sizeof *w);
-        memcpy(p.W_dec + i * d, sae->W_dec + latent * d, d * sizeof *w);
+        memcpy(p.W_dec + i * d, back, d * sizeof *back);
+        p.centre[i] = (float)lethe_row_dot(back, sae->b_dec, d);
+        p.mean[i] = NAN;
     }
     *out = p;
     return LETHE_OK;
@@ -72,13 +80,25 @@ static const figure figures[] = {
     FIGURE(row_precision), FIGURE(row_recall), FIGURE(activation_recall)};
 #define N_FIGURES (sizeof figures / sizeof *figures)
 
+static void put_method(lethe_st_writer *w, const lethe_intervention *how) {
+    bool scale = how->method == LETHE_METHOD_SCALE;
+    lethe_st_set_meta(w, "method", lethe_method_name(how->method));
+    lethe_st_set_meta_real(w, scale ? "scale" : "strength", how->strength);
+    if (how->method == LETHE_METHOD_CLAMP)
+        lethe_st_set_meta(w, "clamp_unit", lethe_clamp_unit_name(how->unit));
+    if (how->method == LETHE_METHOD_DIRECTION) lethe_st_set_meta_number(w, "gated", how->gated);
+    if (!how->guard) return;
+    lethe_st_set_meta_real(w, "guard", how->guard_share);
+    lethe_st_set_meta_number(w, "guard_window", how->guard_window);
+}
+
 static void put_meta(lethe_st_writer *w, const lethe_patch *p) {
     lethe_st_set_meta(w, "format", FORMAT_TAG);
     lethe_st_set_meta(w, "model_name", p->model_name);
     lethe_st_set_meta(w, "model_hash", p->model_hash);
     lethe_st_set_meta_number(w, "layer", (uint64_t)p->layer);
     lethe_st_set_meta(w, "hook", lethe_hook_name((int)p->hook));
-    lethe_st_set_meta_real(w, "scale", p->scale);
+    put_method(w, &p->how);
     lethe_st_set_meta_number(w, "special", p->special);
     lethe_st_set_meta_number(w, "k", p->k);
     lethe_st_set_meta_number(w, "latents", p->m);
@@ -103,6 +123,8 @@ lethe_status lethe_patch_save(const lethe_patch *p, const char *path, lethe_err 
     lethe_st_put_f32(w, "W_dec", 2, matrix, p->W_dec);
     lethe_st_begin(w, "features", LETHE_I32, 1, list);
     lethe_st_put(w, p->feature, p->n * sizeof *p->feature);
+    if (lethe_all_known(p->centre, p->n)) lethe_st_put_f32(w, "centre", 1, list, p->centre);
+    if (lethe_all_known(p->mean, p->n)) lethe_st_put_f32(w, "mean", 1, list, p->mean);
     return lethe_st_commit(&w, err);
 }
 
@@ -144,9 +166,45 @@ static lethe_status read_figures(const lethe_st *st, lethe_gate_figures *f, leth
     return LETHE_OK;
 }
 
+static lethe_status read_guard(const lethe_st *st, lethe_intervention *how, lethe_err *err) {
+    uint64_t v = 0;
+    LETHE_TRY(lethe_st_meta_real(st, "guard", &how->guard, &how->guard_share, err));
+    if (!how->guard) return LETHE_OK;
+    LETHE_TRY(want_number(st, "guard_window", 0, INT32_MAX, &v, err));
+    how->guard_window = (size_t)v;
+    return LETHE_OK;
+}
+
+/* Patches of before there were methods have only "scale". */
+static lethe_status read_method(const lethe_st *st, lethe_intervention *how, lethe_err *err) {
+    const char *method = lethe_st_meta(st, "method"), *unit = lethe_st_meta(st, "clamp_unit");
+    const char *path = lethe_st_path(st);
+    *how = (lethe_intervention){.method = LETHE_METHOD_SCALE};
+    if (method && !lethe_method_from_name(method, &how->method))
+        return lethe_fail(err, LETHE_FORMAT,
+                          "%s: metadata \"method\" is \"%.40s\", want scale, clamp or direction",
+                          path, method);
+    const char *key = how->method == LETHE_METHOD_SCALE ? "scale" : "strength";
+    bool there;
+    uint64_t v = 0;
+    LETHE_TRY(lethe_st_meta_real(st, key, &there, &how->strength, err));
+    if (!there) return lethe_fail(err, LETHE_FORMAT, "%s: metadata \"%s\" is missing", path, key);
+    if (how->method == LETHE_METHOD_CLAMP &&
+        !(unit && lethe_clamp_unit_from_name(unit, &how->unit)))
+        return lethe_fail(err, LETHE_FORMAT,
+                          "%s: metadata \"clamp_unit\" is \"%.40s\", want activation or norm", path,
+                          unit ? unit : "");
+    if (how->method == LETHE_METHOD_DIRECTION) LETHE_TRY(want_number(st, "gated", 0, 1, &v, err));
+    how->gated = v == 1;
+    LETHE_TRY(read_guard(st, how, err));
+    lethe_err why;
+    if (lethe_intervention_check(how, &why))
+        return lethe_fail(err, LETHE_FORMAT, "%s: metadata: %s", path, why.text);
+    return LETHE_OK;
+}
+
 static lethe_status read_meta(const lethe_st *st, lethe_patch *p, lethe_err *err) {
     uint64_t v = 0;
-    bool there;
     int hook = -1;
     const char *name = lethe_st_meta(st, "hook");
     lethe_st_meta_text(st, "model_name", p->model_name, sizeof p->model_name);
@@ -158,10 +216,7 @@ static lethe_status read_meta(const lethe_st *st, lethe_patch *p, lethe_err *err
         return lethe_fail(err, LETHE_FORMAT, "%s: metadata \"hook\" is \"%.40s\", want pre or post",
                           lethe_st_path(st), name ? name : "");
     p->hook = (lethe_hook)hook;
-    LETHE_TRY(lethe_st_meta_real(st, "scale", &there, &p->scale, err));
-    if (!there)
-        return lethe_fail(err, LETHE_FORMAT, "%s: metadata \"scale\" is missing",
-                          lethe_st_path(st));
+    LETHE_TRY(read_method(st, &p->how, err));
     LETHE_TRY(want_number(st, "special", 0, 1, &v, err));
     p->special = v == 1;
     LETHE_TRY(want_number(st, "latents", 1, INT32_MAX, &v, err));
@@ -185,6 +240,14 @@ static lethe_status read_floats(const lethe_st *st, const char *name, size_t ndi
     return LETHE_OK;
 }
 
+/* A list that older patches lack; NaN where it is missing, unless it is needed. */
+static lethe_status read_optional(const lethe_st *st, const char *name, size_t n, bool needed,
+                                  float *out, lethe_err *err) {
+    if (needed || lethe_st_find(st, name)) return read_floats(st, name, 1, &n, out, err);
+    for (size_t i = 0; i < n; i++) out[i] = NAN;
+    return LETHE_OK;
+}
+
 static lethe_status read_tensors(const lethe_st *st, lethe_patch *p, lethe_err *err) {
     const size_t matrix[] = {p->n, p->d}, list[] = {p->n};
     const char *path = lethe_st_path(st);
@@ -192,6 +255,11 @@ static lethe_status read_tensors(const lethe_st *st, lethe_patch *p, lethe_err *
     LETHE_TRY(read_floats(st, "b_enc", 1, list, p->b_enc, err));
     LETHE_TRY(read_floats(st, "threshold", 1, list, p->threshold, err));
     LETHE_TRY(read_floats(st, "W_dec", 2, matrix, p->W_dec, err));
+    const lethe_intervention *how = &p->how;
+    bool by_mean = how->method == LETHE_METHOD_CLAMP && how->unit == LETHE_CLAMP_ACTIVATION;
+    bool direction = how->method == LETHE_METHOD_DIRECTION;
+    LETHE_TRY(read_optional(st, "centre", p->n, direction, p->centre, err));
+    LETHE_TRY(read_optional(st, "mean", p->n, by_mean, p->mean, err));
     for (size_t i = 0; i < p->n; i++)
         if (p->threshold[i] < 0)
             return lethe_fail(err, LETHE_FORMAT, "%s: \"threshold\": element %zu is %g, want >= 0",

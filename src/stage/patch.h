@@ -8,11 +8,17 @@
  *     threshold [n] F32       feature i fires where W_enc_i . x + b_enc_i > threshold_i; each >= 0
  *     W_dec [n, d] F32        decoder directions
  *     features [n] I32        the latents' numbers in the SAE
+ *     centre [n] F32          b_dec . W_dec_i, for method direction
+ *     mean [n] F32            mean activations on the forget text, for clamp in units of them
  *
- * and in the metadata, all strings: "format" lethe-patch-1, "model_name", "model_hash", "layer",
- * "hook" (pre or post), "scale", "special" (1: also at special positions), "k", "latents" and
- * "sae_hash" of the SAE, "rows" (calibrated on), and the figures of lethe_gate_figures, those that
- * are defined.
+ * The last two may be missing, as in patches of before there were methods other than scale.
+ *
+ * In the metadata, all strings: "format" lethe-patch-1, "model_name", "model_hash", "layer",
+ * "hook" (pre or post), "special" (1: also at special positions), "k", "latents" and "sae_hash" of
+ * the SAE, "rows" (calibrated on), and the figures of lethe_gate_figures, those that are defined;
+ * what is done (intervene.h): "method" (not there: scale), "scale" or, for another method,
+ * "strength", "clamp_unit" of clamp, "gated" (1) of direction; "guard" (the share; not there: none)
+ * and "guard_window".
  */
 #ifndef LETHE_STAGE_PATCH_H
 #define LETHE_STAGE_PATCH_H
@@ -23,6 +29,7 @@
 #include "base/hash.h"
 #include "lm/lm.h"
 #include "sae/sae.h"
+#include "stage/intervene.h"
 
 /* How well the compact gate agrees with the exact one on held-out rows. Over (row, feature) pairs,
  * and over rows, where a row counts as fired when any chosen feature did. NaN: not defined (nothing
@@ -43,8 +50,10 @@ typedef struct lethe_patch {
     float *threshold; /* [n] */
     float *W_dec;     /* [n, d] */
     int32_t *feature; /* [n] distinct */
-    double scale;     /* factor on a chosen feature's activation */
-    bool special;     /* also at BOS and other special positions */
+    float *centre;    /* [n]; NaN: not known */
+    float *mean;      /* [n]; NaN: not known */
+    lethe_intervention how;
+    bool special; /* also at BOS and other special positions */
 
     /* What it belongs to and comes from. */
     char model_name[128], model_hash[LETHE_HASH_HEX];
@@ -56,9 +65,9 @@ typedef struct lethe_patch {
     lethe_gate_figures figures;
 } lethe_patch;
 
-/* Takes the chosen latents' rows out of an SAE, b_dec folded in; thresholds are 0, figures NaN, and
- * what it belongs to is the caller's to fill. feature [n]: copied. Owned. Fails: USAGE (n 0 or
- * above m, an index out of range or there twice), NOMEM. */
+/* Takes the chosen latents' rows out of an SAE, b_dec folded in; thresholds are 0, figures and
+ * means NaN, the method scale at 1, and what it belongs to is the caller's to fill. feature [n]:
+ * copied. Owned. Fails: USAGE (n 0 or above m, an index out of range or there twice), NOMEM. */
 lethe_status lethe_patch_from_sae(lethe_patch *out, const lethe_sae *sae, const int32_t *feature,
                                   size_t n, lethe_err *err);
 void lethe_patch_free(lethe_patch *p); /* accepts a zeroed one; zeroes it */

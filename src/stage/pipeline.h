@@ -30,15 +30,15 @@ typedef struct lethe_pipeline {
     json_t *record; /* run.json */
     lethe_lm *lm;
     lethe_hook hook;
-    bool has_patch; /* config->patch was given: what it holds, and its file's fingerprint */
-    lethe_patch patch;
-    char patch_hash[LETHE_HASH_HEX];
+    lethe_patch *patch; /* [n_patches] of config->patch, and their files' fingerprints */
+    char (*patch_hash)[LETHE_HASH_HEX];
+    size_t n_patches;
     lethe_corpus *corpus[LETHE_ROLES];
     char corpus_hash[LETHE_ROLES][LETHE_HASH_HEX];
     bool resume_if_possible; /* train: go on from a checkpoint that fits, start again otherwise */
 } lethe_pipeline;
 
-/* Opens run directory and model, and the patch of config->patch. Fails: USAGE (settings that make
+/* Opens run directory and model, and the patches of config->patch. Fails: USAGE (settings that make
  * no sense), FORMAT, NOTFOUND, IO, MISMATCH (a patch of another model, layer or hook). */
 lethe_status lethe_pipeline_open(lethe_pipeline *p, lethe_config *config, const char *version,
                                  const lethe_env *env, lethe_err *err);
@@ -79,7 +79,34 @@ lethe_status lethe_pipeline_patch(lethe_pipeline *p, lethe_patch *result,
 lethe_status lethe_pipeline_eval_json(const lethe_config *c, const lethe_eval_result *r,
                                       json_t **out, lethe_err *err);
 
-/* Settings as options of the parts. */
+/* ---- the removal, for who evaluates or uses it ----------------------------------------------- */
+
+/* What a removal is made of, kept as long as it is used, and where it is: the ablation points into
+ * it. */
+typedef struct lethe_removal {
+    lethe_ablation *ablation; /* goes to config->layer and p->hook; others are joined to it */
+    lethe_sae sae;            /* of the exact gate; empty with patches */
+    lethe_feature_set features;
+    char hash[LETHE_HASH_HEX]; /* of what it was taken from */
+} lethe_removal;
+
+/* The run's SAE and features with the exact gate, done as the settings say; or the patches of the
+ * pipeline, which must outlive it: a single one done as the settings say (lethe_prepare_run takes
+ * those of the patch), several each by itself. Calibrates the guard where it is "auto". */
+lethe_status lethe_pipeline_removal(lethe_pipeline *p, lethe_removal *out, lethe_err *err);
+void lethe_removal_close(lethe_removal *r); /* accepts a zeroed one; zeroes it */
+
+/* The guard's threshold for this ablation, at this site of the model as it is: the quantile
+ * LETHE_GUARD_QUANTILE of the largest shares in the windows of the run's retain text, or of its
+ * near text where that is more. At most LETHE_GUARD_TOKENS tokens are read. The ablation keeps its
+ * intervention; only guard_window of it matters. Fails: USAGE (no retain text), STOPPED. */
+#define LETHE_GUARD_TOKENS 131072u
+lethe_status lethe_pipeline_guard(lethe_pipeline *p, lethe_ablation *a, int layer, lethe_hook hook,
+                                  double *share, lethe_err *err);
+
+/* Settings as options of the parts. guard_auto: guard_share is to be calibrated. */
+lethe_status lethe_pipeline_intervention(const lethe_config *c, lethe_intervention *out,
+                                         bool *guard_auto, lethe_err *err);
 lethe_status lethe_pipeline_recipe(const lethe_config *c, lethe_recipe *out, lethe_err *err);
 lethe_status lethe_pipeline_train_opts(const lethe_config *c, lethe_train_opts *out,
                                        lethe_err *err);

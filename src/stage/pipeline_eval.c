@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Evaluation of a run: its SAE and chosen features, or a patch, against the model as it is.
+ * Evaluation of a run: its SAE and chosen features, or patches, against the model as it is.
  */
 #include <string.h>
 
@@ -12,39 +12,17 @@
 #define LOOK_OVER ((size_t)16 << 20)
 
 typedef struct material {
-    lethe_sae sae;
-    lethe_feature_set features;
-    int32_t *index;
-    lethe_ablation *ablation;
+    lethe_removal removal;
     lethe_probes probes;
     lethe_prompts prompts;
     lethe_corpus *text;
 } material;
 
 static void material_close(material *m) {
-    lethe_ablation_close(&m->ablation);
-    lethe_sae_free(&m->sae);
-    lethe_feature_set_free(&m->features);
-    lethe_free(m->index);
+    lethe_removal_close(&m->removal);
     lethe_probes_free(&m->probes);
     lethe_prompts_free(&m->prompts);
     lethe_corpus_close(&m->text);
-}
-
-/* m->ablation of the run's SAE and features, or of the patch. hash: what is recorded of them. */
-static lethe_status open_removal(const lethe_pipeline *p, material *m, char hash[LETHE_HASH_HEX],
-                                 lethe_err *err) {
-    double scale = p->config->scale;
-    if (p->has_patch) {
-        memcpy(hash, p->patch_hash, LETHE_HASH_HEX);
-        LETHE_TRY(lethe_ablation_open_patch(&m->ablation, &p->patch, err));
-        return lethe_ablation_set_scale(m->ablation, scale, err);
-    }
-    lethe_sae_meta meta;
-    LETHE_TRY(lethe_run_sae(p, &m->sae, &meta, hash, err));
-    LETHE_TRY(lethe_run_features(p, &m->sae, hash, &m->features, err));
-    LETHE_TRY(lethe_feature_set_indices(&m->features, &m->index, err));
-    return lethe_ablation_open(&m->ablation, &m->sae, m->index, m->features.n, scale, err);
 }
 
 /* Reads the start of the text, so that a mistake in it shows before the model has worked for long.
@@ -98,7 +76,14 @@ static lethe_status eval_opts(const lethe_config *c, lethe_eval_opts *o, lethe_e
 }
 
 static json_t *settings_of(const lethe_config *c) {
-    return json_pack("{s:o?, s:s*}", "settings", lethe_config_to_json(c), "patch", c->patch);
+    json_t *patch = NULL;
+    if (c->patch.n == 1) patch = json_string(c->patch.item[0]);
+    if (c->patch.n > 1) {
+        patch = json_array();
+        for (size_t i = 0; i < c->patch.n; i++)
+            json_array_append_new(patch, json_string(c->patch.item[i]));
+    }
+    return json_pack("{s:o?, s:o*}", "settings", lethe_config_to_json(c), "patch", patch);
 }
 
 lethe_status lethe_pipeline_eval_json(const lethe_config *c, const lethe_eval_result *r,
@@ -113,15 +98,15 @@ lethe_status lethe_pipeline_eval_json(const lethe_config *c, const lethe_eval_re
 lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, lethe_err *err) {
     material m = {0};
     lethe_eval_opts o;
-    char hash[LETHE_HASH_HEX], *path = NULL;
+    char *path = NULL;
     LETHE_TRY(eval_opts(p->config, &o, err));
-    lethe_status st = open_removal(p, &m, hash, err);
-    if (!st) st = load_questions(p, &m, err);
+    lethe_status st = load_questions(p, &m, err);
+    if (!st) st = lethe_pipeline_removal(p, &m.removal, err);
     if (!st) {
         lethe_eval_inputs in = {p->config->probes ? &m.probes : NULL,
                                 p->config->prompts ? &m.prompts : NULL, m.text};
-        st = lethe_eval_run(p->lm, m.ablation, (int)p->config->layer, p->hook, &in, &o, p->env,
-                            result, err);
+        st = lethe_eval_run(p->lm, m.removal.ablation, (int)p->config->layer, p->hook, &in, &o,
+                            p->env, result, err);
     }
     if (!st) st = lethe_pipeline_path(p, "eval.json", &path, err);
     json_t *settings = settings_of(p->config);
@@ -130,7 +115,8 @@ lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, l
     json_decref(settings);
     /* Always done when asked for, so its key is only a label: what it was done with. */
     if (!st)
-        st = lethe_run_record(p, "eval", hash, json_pack("{s:f}", "seconds", result->seconds), err);
+        st = lethe_run_record(p, "eval", m.removal.hash,
+                              json_pack("{s:f}", "seconds", result->seconds), err);
     lethe_free(path);
     material_close(&m);
     return st;

@@ -25,15 +25,29 @@ static lethe_status calibrate(lethe_pipeline *p, const lethe_sae *sae, lethe_pat
     return st;
 }
 
+/* The guard's threshold, of the compact gate with the thresholds it has by now. */
+static lethe_status calibrate_guard(lethe_pipeline *p, lethe_patch *patch, lethe_err *err) {
+    lethe_ablation *a;
+    LETHE_TRY(lethe_ablation_open_patch(&a, patch, err));
+    lethe_status st =
+        lethe_pipeline_guard(p, a, patch->layer, patch->hook, &patch->how.guard_share, err);
+    lethe_ablation_close(&a);
+    return st;
+}
+
 /* The features' rows and all that the patch says of itself, but for thresholds and figures. */
 static lethe_status take(const lethe_pipeline *p, const lethe_sae *sae, const char *sae_hash,
-                         lethe_patch *out, lethe_err *err) {
+                         const lethe_intervention *how, lethe_patch *out, lethe_err *err) {
     lethe_feature_set set = {0};
     int32_t *index = NULL;
+    float *mean = NULL;
     LETHE_TRY(lethe_run_features(p, sae, sae_hash, &set, err));
     lethe_status st = lethe_feature_set_indices(&set, &index, err);
+    if (!st) st = lethe_feature_set_means(&set, &mean, err);
     if (!st) st = lethe_patch_from_sae(out, sae, index, set.n, err);
+    if (!st) memcpy(out->mean, mean, set.n * sizeof *mean);
     lethe_free(index);
+    lethe_free(mean);
     lethe_feature_set_free(&set);
     if (st) return st;
     const lethe_lm_info *info = lethe_lm_get_info(p->lm);
@@ -42,7 +56,7 @@ static lethe_status take(const lethe_pipeline *p, const lethe_sae *sae, const ch
     memcpy(out->sae_hash, sae_hash, sizeof out->sae_hash);
     out->layer = (int)p->config->layer;
     out->hook = p->hook;
-    out->scale = p->config->scale;
+    out->how = *how;
     out->special = p->config->special_too;
     return LETHE_OK;
 }
@@ -66,12 +80,16 @@ lethe_status lethe_pipeline_patch(lethe_pipeline *p, lethe_patch *result,
     lethe_sae_meta meta;
     lethe_patch patch = {0};
     char sae_hash[LETHE_HASH_HEX], *to = NULL;
+    lethe_intervention how;
+    bool guard_auto;
     double start = lethe_seconds();
+    LETHE_TRY(lethe_pipeline_intervention(p->config, &how, &guard_auto, err));
     LETHE_TRY(lethe_run_corpora(p, true, err));
     LETHE_TRY(lethe_run_sae(p, &sae, &meta, sae_hash, err));
-    lethe_status st = take(p, &sae, sae_hash, &patch, err);
+    lethe_status st = take(p, &sae, sae_hash, &how, &patch, err);
     if (!st) st = calibrate(p, &sae, &patch, calibration, err);
     lethe_sae_free(&sae);
+    if (!st && guard_auto) st = calibrate_guard(p, &patch, err);
     if (!st && p->config->to) {
         to = lethe_strdup(p->config->to);
         if (!to) st = lethe_fail(err, LETHE_NOMEM, "out of memory for a path");

@@ -145,19 +145,24 @@ lethe_status lethe_pipeline_ctx_len(const lethe_config *c, const lethe_env *env,
 }
 
 /* Before the layer is looked at: a patch of another model may name one that this one lacks. */
-static lethe_status open_patch(lethe_pipeline *p, lethe_err *err) {
+static lethe_status open_patches(lethe_pipeline *p, lethe_err *err) {
     const lethe_config *c = p->config;
-    if (!c->patch) return LETHE_OK;
-    LETHE_TRY(lethe_patch_load(&p->patch, c->patch, err));
-    p->has_patch = true;
-    LETHE_TRY(lethe_hash_file(c->patch, p->patch_hash, err));
-    LETHE_TRY(lethe_patch_check_model(&p->patch, lethe_lm_get_info(p->lm), c->patch, err));
-    if (p->patch.layer != (int)c->layer || p->patch.hook != p->hook)
+    const size_t n = c->patch.n;
+    LETHE_TRY(lethe_zalloc(&p->patch, n, sizeof *p->patch, "patches", err));
+    LETHE_TRY(lethe_zalloc(&p->patch_hash, n, sizeof *p->patch_hash, "patches", err));
+    for (size_t i = 0; i < n; i++) {
+        const char *path = c->patch.item[i];
+        LETHE_TRY(lethe_patch_load(&p->patch[i], path, err));
+        p->n_patches++;
+        LETHE_TRY(lethe_hash_file(path, p->patch_hash[i], err));
+        LETHE_TRY(lethe_patch_check_model(&p->patch[i], lethe_lm_get_info(p->lm), path, err));
+    }
+    if (n && (p->patch[0].layer != (int)c->layer || p->patch[0].hook != p->hook))
         return lethe_fail(err, LETHE_MISMATCH,
                           "%s: this patch belongs to layer %d (%s), not to layer %lld (%s): leave "
                           "out --layer and --hook",
-                          c->patch, p->patch.layer, lethe_hook_name((int)p->patch.hook),
-                          (long long)c->layer, c->hook);
+                          c->patch.item[0], p->patch[0].layer,
+                          lethe_hook_name((int)p->patch[0].hook), (long long)c->layer, c->hook);
     return LETHE_OK;
 }
 
@@ -173,7 +178,7 @@ static lethe_status open_model(lethe_pipeline *p, lethe_err *err) {
     o.n_seq = sequences(o.ctx_len);
 
     LETHE_TRY(lethe_lm_open(&p->lm, c->model, &o, p->env, err));
-    LETHE_TRY(open_patch(p, err));
+    LETHE_TRY(open_patches(p, err));
     int layers = lethe_lm_get_info(p->lm)->n_layer;
     if (c->layer == -1) c->layer = lethe_pipeline_middle_layer(layers);
     if (c->layer > INT32_MAX || c->layer < 0) c->layer = INT32_MAX; /* check_layer says the range */
@@ -195,7 +200,9 @@ lethe_status lethe_pipeline_open(lethe_pipeline *p, lethe_config *config, const 
 void lethe_pipeline_close(lethe_pipeline *p) {
     for (int r = 0; r < LETHE_ROLES; r++) lethe_corpus_close(&p->corpus[r]);
     lethe_lm_close(&p->lm);
-    lethe_patch_free(&p->patch);
+    for (size_t i = 0; i < p->n_patches; i++) lethe_patch_free(&p->patch[i]);
+    lethe_free(p->patch);
+    lethe_free(p->patch_hash);
     json_decref(p->record);
     lethe_free(p->dir);
     *p = (lethe_pipeline){0};

@@ -106,7 +106,7 @@ static void untouched_bytes(void **state) {
     apply(a, y, ROWS, NULL);
     assert_memory_equal(y, x, ROWS * sae.d * sizeof *x);
     assert_int_equal(lethe_ablation_stats(a)->fired, 148);
-    assert_ok(lethe_ablation_set_scale(a, -3, &err), &err);
+    assert_ok(lethe_ablation_set_strength(a, -3, &err), &err);
     lethe_ablation_reset_stats(a);
     apply(a, y, ROWS, NULL);
     size_t same = 0;

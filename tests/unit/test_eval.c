@@ -233,7 +233,7 @@ static logits forward(const lethe_tokens *t) {
 
 static void attach(double scale, bool special_too) {
     lethe_lm_clear_hooks(lm);
-    assert_ok(lethe_ablation_set_scale(ablation, scale, &err), &err);
+    assert_ok(lethe_ablation_set_strength(ablation, scale, &err), &err);
     lethe_ablation_reset_stats(ablation);
     assert_ok(lethe_ablation_attach(ablation, lm, LAYER, LETHE_HOOK_POST, special_too, &err), &err);
 }
@@ -345,7 +345,7 @@ static lethe_eval_result run_all(double scale) {
     lethe_probes p = probes();
     lethe_prompts q = prompts();
     lethe_corpus *c = corpus("text.txt", text);
-    assert_ok(lethe_ablation_set_scale(ablation, scale, &err), &err);
+    assert_ok(lethe_ablation_set_strength(ablation, scale, &err), &err);
     lethe_eval_inputs in = {.probes = &p, .prompts = &q, .text = c};
     lethe_eval_opts o = options();
     lethe_eval_result r;
@@ -518,7 +518,7 @@ static void no_memory(void **state) {
     lethe_eval_opts o = options();
     o.sampling.max_tokens = 2;
     lethe_eval_inputs in = {.probes = &p, .prompts = &q, .text = c};
-    assert_ok(lethe_ablation_set_scale(ablation, -3, &err), &err);
+    assert_ok(lethe_ablation_set_strength(ablation, -3, &err), &err);
     lethe_status st = LETHE_NOMEM;
     for (size_t k = 0; st == LETHE_NOMEM; k += 1 + k / 6) {
         lethe_eval_result r = {0};

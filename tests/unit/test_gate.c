@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "base/run.h"
 #include "sae/encoder.h"
+#include "stage/ablate.h"
 #include "stage/gate.h"
 
 #define D 37
@@ -33,7 +34,7 @@ static void fill(void) {
     for (size_t i = 0; i < ROWS * D; i++) x[i] = 2 * (float)lethe_rng_normal(&r);
     assert_ok(lethe_patch_from_sae(&patch, &sae, feature, N, &err), &err);
     for (size_t i = 0; i < N; i++) patch.threshold[i] = 0.25f * (float)i;
-    patch.scale = -3;
+    patch.how.strength = -3;
 }
 
 /* a_i in double, straight from the SAE. */
@@ -77,10 +78,10 @@ static void by_the_formula(plain *p, double scale, const bool *skip) {
 static lethe_ablation *open_it(double scale) {
     lethe_ablation *a = NULL;
     assert_ok(lethe_ablation_open_patch(&a, &patch, &err), &err);
-    assert_true(lethe_ablation_scale(a) == -3);
+    assert_true(lethe_ablation_how(a)->strength == -3);
     assert_int_equal(lethe_ablation_size(a), N);
     assert_true(lethe_ablation_compact(a));
-    assert_ok(lethe_ablation_set_scale(a, scale, &err), &err);
+    assert_ok(lethe_ablation_set_strength(a, scale, &err), &err);
     return a;
 }
 
@@ -144,7 +145,7 @@ static void untouched_bytes(void **state) {
     apply(a, y, ROWS, NULL);
     assert_memory_equal(y, x, sizeof x);
     assert_true(lethe_ablation_stats(a)->fired > 0);
-    assert_ok(lethe_ablation_set_scale(a, -3, &err), &err);
+    assert_ok(lethe_ablation_set_strength(a, -3, &err), &err);
     lethe_ablation_reset_stats(a);
     apply(a, y, ROWS, NULL);
     size_t same = 0;

@@ -31,7 +31,7 @@ static void make_original(void) {
     assert_ok(lethe_patch_from_sae(&original, &sae, feature, N, &err), &err);
     lethe_sae_free(&sae);
     for (size_t i = 0; i < N; i++) original.threshold[i] = 0.1f + 2 * (float)i;
-    original.scale = -1.0 / 3;
+    original.how.strength = -1.0 / 3;
     original.special = true;
     snprintf(original.model_name, sizeof original.model_name, "a \"model\"");
     memset(original.model_hash, 'a', 32);
@@ -60,7 +60,7 @@ static void round_trip(void **state) {
     assert_memory_equal(p.b_enc, o->b_enc, N * sizeof(float));
     assert_memory_equal(p.threshold, o->threshold, N * sizeof(float));
     assert_memory_equal(p.feature, o->feature, N * sizeof(int32_t));
-    assert_true(p.scale == o->scale);
+    assert_true(p.how.strength == o->how.strength);
     assert_true(p.special);
     assert_string_equal(p.model_name, o->model_name);
     assert_string_equal(p.model_hash, o->model_hash);
