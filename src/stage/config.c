@@ -200,8 +200,8 @@ const lethe_setting lethe_settings[] = {
     {"judge", NULL, LETHE_KIND_STR, AT(judge), JUDGE, ONCE, "lexicon", "KIND",
      "lexicon (offline), api (a language model; so with --endpoint or --judge-model), or manual "
      "(you)"},
-    {"lexicon", NULL, LETHE_KIND_PATH, AT(lexicon), JUDGE, KEEP, NULL, "FILE",
-     "JSON: topic, and lists of terms: explicit, thematic, accidental"},
+    {"lexicon", NULL, LETHE_KIND_PATH, AT(lexicon), JUDGE | EVAL, KEEP, NULL, "FILE",
+     "JSON for the offline judge: topic, and lists of terms: explicit, thematic, accidental"},
     {"topic", NULL, LETHE_KIND_STR, AT(topic), JUDGE, KEEP, NULL, "TEXT",
      "what was to be forgotten, for a judge that reads; not given: the lexicon's topic"},
     {"endpoint", NULL, LETHE_KIND_STR, AT(endpoint), JUDGE, ONCE, "https://api.openai.com/v1",

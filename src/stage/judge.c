@@ -206,7 +206,10 @@ static lethe_status read_label(lethe_judging *j, const lethe_json_ref *item, let
     r = lethe_json_key(item, "reason");
     if (r.value) LETHE_TRY(lethe_json_want_string(&r, &reason, err));
     r = lethe_json_key(item, "key");
-    LETHE_TRY(lethe_json_want_string(&r, &key, err));
+    if (r.value)
+        LETHE_TRY(lethe_json_want_string(&r, &key, err));
+    else
+        key = ""; /* of whatever completion */
     if ((uint64_t)pair >= j->n || (size_t)side >= j->sides ||
         strcmp(key, j->pair[pair].key[side]) != 0) {
         j->dropped++;
@@ -235,8 +238,8 @@ static lethe_status read_labels(lethe_judging *j, lethe_err *err) {
     json_t *value;
     LETHE_TRY(lethe_json_load(&value, j->path, err));
     lethe_json_ref top = lethe_json_top(value, j->path), r = lethe_json_key(&top, "format");
-    const char *format;
-    lethe_status st = lethe_json_want_string(&r, &format, err);
+    const char *format = "lethe-judge-1"; /* a file that does not say is taken at its word */
+    lethe_status st = r.value ? lethe_json_want_string(&r, &format, err) : LETHE_OK;
     if (!st && strcmp(format, "lethe-judge-1") != 0)
         st = lethe_json_fail(&r, err, "\"lethe-judge-1\"");
     if (!st) st = each(j, &top, "judges", read_judge, err);

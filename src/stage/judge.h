@@ -22,9 +22,9 @@
  *   "labels": [{"index", "side", "judge", "class", "reason", "key"}],
  *   "agreement": [{"a", "b", "n", "kappa", "observed", "expected"}]}
  * index counts side_by_side of eval.json from 0. class null: could not be judged, reason says why.
- * key is the fingerprint of prompt and completion: a label whose completion has changed since is
- * dropped when the file is read. by_domain has the prompts that name a domain. ablated and
- * difference are absent without an ablation. Shares have bootstrap intervals over pairs
+ * key is the fingerprint of prompt and completion: a label without it, or whose completion has
+ * changed since, is dropped when the file is read. by_domain has the prompts that name a domain.
+ * ablated and difference are absent without an ablation. Shares have bootstrap intervals over pairs
  * (bootstrap.h); undefined figures are null.
  */
 #ifndef LETHE_STAGE_JUDGE_H

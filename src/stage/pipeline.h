@@ -4,7 +4,7 @@
  *
  *     text, model -> harvest -> train -> sae.safetensors
  *     text, model, SAE       -> features -> features.json
- *     model, SAE, features   -> eval     -> eval.json
+ *     model, SAE, features   -> eval     -> eval.json, and with a lexicon judge.json
  *     text, model, SAE, features -> patch -> patch.safetensors
  *     model, a patch         -> eval     -> eval.json
  *

@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "format/jsonio.h"
+#include "stage/lexicon.h"
 #include "stage/pipeline_run.h"
 
 #define LOOK_OVER ((size_t)16 << 20)
@@ -46,6 +47,11 @@ static lethe_status load_questions(const lethe_pipeline *p, material *m, lethe_e
                           "--perplexity FILE");
     if (c->probes) LETHE_TRY(lethe_probes_load(&m->probes, c->probes, err));
     if (c->prompts) LETHE_TRY(lethe_prompts_load(&m->prompts, c->prompts, err));
+    if (c->prompts && c->lexicon) { /* a mistake in it shows before the model has worked for long */
+        lethe_lexicon lexicon;
+        LETHE_TRY(lethe_lexicon_load(&lexicon, c->lexicon, err));
+        lethe_lexicon_free(&lexicon);
+    }
     if (!c->perplexity) return LETHE_OK;
     const char *path = c->perplexity;
     LETHE_TRY(lethe_corpus_open(&m->text, &path, 1, err));
@@ -117,6 +123,8 @@ lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, l
     if (!st)
         st = lethe_run_record(p, "eval", m.removal.hash,
                               json_pack("{s:f}", "seconds", result->seconds), err);
+    if (!st && p->config->prompts && p->config->lexicon)
+        st = lethe_lexicon_judge_run(p->dir, p->config->lexicon, (uint64_t)p->config->seed, err);
     lethe_free(path);
     material_close(&m);
     return st;

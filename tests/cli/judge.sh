@@ -95,7 +95,7 @@ bad_labels() {
     expect 3 "$2" "$LETHE" judge --out labels --lexicon lexicon.json
     check "it is left as it was" grep -qxF -- "$1" labels/judge.json
 }
-bad_labels '{"judges": []}' "format: got nothing"
+bad_labels '{"labels": []}' "judges: got nothing"
 bad_labels '{"format": "lethe-judge-9", "judges": [], "labels": []}' "want \"lethe-judge-1\""
 bad_labels '{"format": "lethe-judge-1", "judges": [{"name": "x", "kind": "oracle"}], "labels": []}' "judges[0].kind"
 bad_labels '{"format": "lethe-judge-1", "judges": [], "labels": [{"judge": "x"}]}' "labels[0].judge"

@@ -6,7 +6,7 @@
 common=(--probes few_probes.json --near-weight 1 --retain-weight 1 --max-tokens 24000 --epochs 1 --expansion 4 --k 8 --min-forget-fires 8 --num-features 20
     --eval-tokens 1000 --max-new-tokens 8)
 ok "$LETHE" forget --out run "${common[@]}"
-for f in run.json sae.safetensors features.json eval.json; do check "$f is there" [ -s run/$f ]; done
+for f in run.json sae.safetensors features.json eval.json judge.json; do check "$f is there" [ -s run/$f ]; done
 check "the checkpoint is gone when the SAE is written" [ ! -e run/train.ckpt ]
 check "the table names the domains" grep -q "real_world" out
 check "side by side completions" grep -qi "baseline" out
@@ -27,6 +27,9 @@ check "hook_activity" "$JSONGET" run/eval.json metrics.summary.hook_activity >/d
 for key in prompt baseline ablated baseline_distinct_3; do
     check "side_by_side has $key" "$JSONGET" run/eval.json side_by_side.0.$key >/dev/null
 done
+number run/judge.json judges.0.counts.baseline.Explicit '>=' 3
+number run/judge.json judges.0.by_domain.real_world.counts.baseline.Explicit '==' 0
+expect 3 "none.json" "$LETHE" eval --out run --lexicon none.json "${common[@]:0:2}"
 check "run.json has the model's fingerprint" "$JSONGET" run/run.json inputs.model >/dev/null
 number run/features.json features.# '>' 0
 
