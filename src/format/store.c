@@ -213,7 +213,7 @@ void lethe_store_abort(lethe_store_writer **wp) {
 
 typedef struct shard {
     lethe_st *st;
-    const lethe_tensor *x, *role;
+    const lethe_tensor *x, *role, *token, *position;
     uint64_t first; /* number of its first row */
 } shard;
 
@@ -313,6 +313,14 @@ static lethe_status open_shard(lethe_store *s, size_t i, json_t *entry, lethe_er
     if (s->shard[i].role->dtype != LETHE_U8)
         return lethe_fail(err, LETHE_FORMAT, "%s: \"roles\": got dtype %s, want U8",
                           lethe_st_path(f), lethe_dtype_name(s->shard[i].role->dtype));
+    const char *const numbers[] = {"tokens", "positions"};
+    const lethe_tensor **at[] = {&s->shard[i].token, &s->shard[i].position};
+    for (size_t k = 0; k < 2; k++) {
+        LETHE_TRY(lethe_st_want(f, numbers[k], 1, (size_t[]){(size_t)rows}, at[k], err));
+        if ((*at[k])->dtype != LETHE_I32)
+            return lethe_fail(err, LETHE_FORMAT, "%s: \"%s\": got dtype %s, want I32",
+                              lethe_st_path(f), numbers[k], lethe_dtype_name((*at[k])->dtype));
+    }
     lethe_hasher *h;
     LETHE_TRY(lethe_hasher_open(&h, err));
     static const char *const parts[] = {"activations", "tokens", "positions", "roles"};
@@ -389,6 +397,16 @@ void lethe_store_read_roles(const lethe_store *s, uint64_t first, size_t n, uint
     for (size_t i = 0; i < n; i++) {
         const shard *h = shard_of(s, first + i);
         role[i] = ((const uint8_t *)h->role->data)[first + i - h->first];
+    }
+}
+
+void lethe_store_read_tokens(const lethe_store *s, uint64_t first, size_t n, int32_t *token,
+                             int32_t *position) {
+    for (size_t i = 0; i < n; i++) {
+        const shard *h = shard_of(s, first + i);
+        size_t at = (size_t)(first + i - h->first);
+        (void)lethe_tensor_to_i32(h->token, at, 1, token + i, NULL); /* I32: cannot fail */
+        (void)lethe_tensor_to_i32(h->position, at, 1, position + i, NULL);
     }
 }
 

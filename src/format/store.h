@@ -49,6 +49,10 @@ void lethe_store_read(const lethe_store *s, const uint64_t *row, size_t n, float
 /* role [n] of the rows first .. first + n - 1, which must exist. */
 void lethe_store_read_roles(const lethe_store *s, uint64_t first, size_t n, uint8_t *role);
 
+/* token, position [n] of the same rows. */
+void lethe_store_read_tokens(const lethe_store *s, uint64_t first, size_t n, int32_t *token,
+                             int32_t *position);
+
 bool lethe_store_exists(const char *dir);
 void lethe_store_remove(
     const char *dir); /* index, shards, and the folder if nothing else is in it */

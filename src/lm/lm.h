@@ -136,6 +136,16 @@ typedef lethe_status (*lethe_logits_fn)(void *user, size_t seq, size_t pos, cons
 lethe_status lethe_lm_forward(lethe_lm *lm, const lethe_seq *seqs, size_t n_seqs,
                               const size_t *first, lethe_logits_fn fn, void *user, lethe_err *err);
 
+/* The logit lens: what each of n vectors x [n, d] in the place of the last layer's output says of
+ * the next token, through the model's own final norm and output head. logits [V] is the odd part,
+ * (logits(x) - logits(-x)) / 2, which leaves out what norm and head add whatever x is; it is the
+ * whole where they have no bias. Clears the model's hooks. fn is called once a vector, in order.
+ * Source: nostalgebraist, "interpreting GPT: the logit lens" (2020). Fails: USAGE, what running the
+ * model or fn fails with. */
+typedef lethe_status (*lethe_lens_fn)(void *user, size_t i, const float *logits, lethe_err *err);
+lethe_status lethe_lm_lens(lethe_lm *lm, const float *x, size_t n, lethe_lens_fn fn, void *user,
+                           lethe_err *err);
+
 /* log softmax(logits)[token], in double. */
 double lethe_logprob(const float *logits, size_t n_vocab, int32_t token);
 

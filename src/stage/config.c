@@ -248,7 +248,7 @@ const lethe_setting lethe_settings[] = {
     /* Files and output */
     {"sae", NULL, LETHE_KIND_PATH, AT(sae), SAE | BENCH, ONCE, NULL, "FILE",
      "the SAE; in a run not given: its sae.safetensors"},
-    {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL | PATCH | BENCH, ONCE, NULL, "FILE",
+    {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL | PATCH | BENCH | INSPECT, ONCE, NULL, "FILE",
      "chosen features; in a run not given: its features.json"},
     {"patch", NULL, LETHE_KIND_PATHS, AT(patch), REMOVAL | BENCH, ONCE, NULL, "FILE..",
      "removals that \"lethe patch\" wrote, instead of SAE and features; each brings layer, hook "

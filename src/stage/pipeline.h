@@ -20,6 +20,7 @@
 #include "stage/config.h"
 #include "stage/eval.h"
 #include "stage/features.h"
+#include "stage/inspect.h"
 #include "stage/train.h"
 #include "stage/windows.h"
 
@@ -74,6 +75,11 @@ lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, l
 lethe_status lethe_pipeline_patch(lethe_pipeline *p, lethe_patch *result,
                                   lethe_calibration_result *calibration, char **path,
                                   lethe_err *err);
+
+/* Cards of the chosen features, written to cards.json (*saved); with config->feature of a feature
+ * that is not chosen, of this one alone, not written. Done whenever it is asked for. */
+lethe_status lethe_pipeline_inspect(lethe_pipeline *p, lethe_cards *result, bool *saved,
+                                    lethe_err *err);
 
 /* The evaluation as eval.json has it, the settings under config.settings; new reference. */
 lethe_status lethe_pipeline_eval_json(const lethe_config *c, const lethe_eval_result *r,

@@ -11,7 +11,7 @@
 typedef struct pass {
     lethe_pipeline *p;
     const char *stage;
-    lethe_run_rows_fn fn;
+    lethe_run_batch_fn fn;
     void *user;
 } pass;
 
@@ -30,6 +30,7 @@ static lethe_status from_store(const pass *a, const lethe_store *store, lethe_er
     float *x;
     uint64_t row[LETHE_RUN_ROWS];
     uint8_t role[LETHE_RUN_ROWS];
+    int32_t token[LETHE_RUN_ROWS], position[LETHE_RUN_ROWS];
     LETHE_TRY(lethe_alloc(&x, LETHE_RUN_ROWS, d * sizeof *x, "a batch of rows", err));
     lethe_status st = LETHE_OK;
     for (uint64_t at = 0; at < rows && !st; at += LETHE_RUN_ROWS) {
@@ -37,7 +38,8 @@ static lethe_status from_store(const pass *a, const lethe_store *store, lethe_er
         for (size_t i = 0; i < n; i++) row[i] = at + i;
         lethe_store_read(store, row, n, x);
         lethe_store_read_roles(store, at, n, role);
-        st = a->fn(a->user, x, role, n, err);
+        lethe_store_read_tokens(store, at, n, token, position);
+        st = a->fn(a->user, &(lethe_run_batch){x, role, token, position, n}, err);
         show(a, (double)(at + n), (double)rows, at + n == rows);
         if (!st && lethe_stop_requested())
             st = lethe_fail(err, LETHE_STOPPED, "stopped during the stage \"%s\"", a->stage);
@@ -62,7 +64,8 @@ static lethe_status from_model(const pass *a, lethe_err *err) {
         if (st || !b.windows) break;
         for (size_t at = 0; at < b.n && !st; at += LETHE_RUN_ROWS) {
             size_t n = b.n - at < LETHE_RUN_ROWS ? b.n - at : LETHE_RUN_ROWS;
-            st = a->fn(a->user, b.x + at * d, b.role + at, n, err);
+            lethe_run_batch batch = {b.x + at * d, b.role + at, b.token + at, b.position + at, n};
+            st = a->fn(a->user, &batch, err);
         }
         done = (double)lethe_harvester_stats(h)->tokens;
         show(a, done, total, false);
@@ -90,11 +93,27 @@ static lethe_store *matching_store(const lethe_pipeline *p) {
     return store;
 }
 
-lethe_status lethe_run_rows(lethe_pipeline *p, const char *stage, lethe_run_rows_fn fn, void *user,
-                            lethe_err *err) {
+lethe_status lethe_run_batches(lethe_pipeline *p, const char *stage, lethe_run_batch_fn fn,
+                               void *user, lethe_err *err) {
     pass a = {p, stage, fn, user};
     lethe_store *store = matching_store(p);
     lethe_status st = store ? from_store(&a, store, err) : from_model(&a, err);
     lethe_store_close(&store);
     return st;
+}
+
+typedef struct plain {
+    lethe_run_rows_fn fn;
+    void *user;
+} plain;
+
+static lethe_status rows_alone(void *user, const lethe_run_batch *b, lethe_err *err) {
+    const plain *to = user;
+    return to->fn(to->user, b->x, b->role, b->n, err);
+}
+
+lethe_status lethe_run_rows(lethe_pipeline *p, const char *stage, lethe_run_rows_fn fn, void *user,
+                            lethe_err *err) {
+    plain to = {fn, user};
+    return lethe_run_batches(p, stage, rows_alone, &to, err);
 }

@@ -40,6 +40,18 @@ typedef lethe_status (*lethe_run_rows_fn)(void *user, const float *x, const uint
 lethe_status lethe_run_rows(lethe_pipeline *p, const char *stage, lethe_run_rows_fn fn, void *user,
                             lethe_err *err);
 
+/* The same with what each row is: token and position in its window. Rows of a window follow each
+ * other with rising positions, of which some may be missing (lethe_harvest_opts). */
+typedef struct lethe_run_batch {
+    const float *x;                  /* [n, d] */
+    const uint8_t *role;             /* [n] */
+    const int32_t *token, *position; /* [n] */
+    size_t n;                        /* at most LETHE_RUN_ROWS */
+} lethe_run_batch;
+typedef lethe_status (*lethe_run_batch_fn)(void *user, const lethe_run_batch *b, lethe_err *err);
+lethe_status lethe_run_batches(lethe_pipeline *p, const char *stage, lethe_run_batch_fn fn,
+                               void *user, lethe_err *err);
+
 /* The SAE of the run (or --sae) with its path; checked against model, layer and hook. */
 lethe_status lethe_run_sae(const lethe_pipeline *p, lethe_sae *sae, lethe_sae_meta *meta,
                            char hash[LETHE_HASH_HEX], lethe_err *err);

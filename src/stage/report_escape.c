@@ -121,6 +121,10 @@ void lethe_report_plain(lethe_strbuf *out, const char *s, size_t n) {
 
 void lethe_report_exact(lethe_strbuf *out, double x) {
     char text[40];
+    if (fabs(x) < 1e15 && x == floor(x)) { /* 1300, not 1.3e+03 */
+        lethe_strbuf_addf(out, "%.0f", x);
+        return;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, x);
         double back = strtod(text, NULL);

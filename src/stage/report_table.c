@@ -32,7 +32,7 @@ static const struct {
     double factor;
 } formats[] = {
     {"share", "%.1f", " %", 100},
-    {"points", "%+.1f", " points", 100},
+    {"points", "%+.1f", " pts", 100},
     {"nats", "%.3f", "", 1},
     {"nats+", "%+.3f", "", 1},
     {"kl", "%.4f", "", 1},

@@ -119,10 +119,11 @@ static void domain_tables(const lethe_report *r, json_t *list, bool *ok) {
 /* ---- ordinary text -------------------------------------------------------------------------- */
 
 static void quality_table(const lethe_report *r, json_t *list, bool *ok) {
-    json_t *t = table_new("quality", "Ordinary text and the quality of completions",
-                          "Perplexity and KL divergence on held-out text to keep. A completion "
-                          "counts as degenerate when it repeats itself or breaks off.",
-                          "Figure|#Before|#After|#Change", ok);
+    json_t *t =
+        table_new("quality", "Ordinary text and the quality of completions",
+                  "Perplexity and KL divergence on held-out text to keep. A completion counts "
+                  "as degenerate when it stutters or too few of its 3-grams differ.",
+                  "Figure|#Before|#After|#Change", ok);
     const struct {
         const char *title;
         const report_value *v;
