@@ -232,13 +232,13 @@ static lethe_status rows_open(lethe_pipeline *p, rows *r, const json_t *identity
 /* ---- the stage ------------------------------------------------------------------------------ */
 
 static json_t *figures_of(const lethe_train_result *r) {
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:I}", "steps",
-                     (json_int_t)r->steps, "skipped", (json_int_t)r->skipped, "tokens",
-                     (json_int_t)r->tokens, "loss", lethe_json_real(r->recon_loss), "fvu",
-                     lethe_json_real(r->fvu), "l0", lethe_json_real(r->l0), "dead",
-                     (json_int_t)r->dead, "latents", (json_int_t)r->m, "seconds", r->seconds,
-                     "second_looks", r->second_looks, "exact_per_token", r->exact_per_token,
-                     "full_tokens", (json_int_t)r->full);
+    return json_pack(
+        "{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:I, s:o}", "steps",
+        (json_int_t)r->steps, "skipped", (json_int_t)r->skipped, "tokens", (json_int_t)r->tokens,
+        "loss", lethe_json_real(r->recon_loss), "fvu", lethe_json_real(r->fvu), "l0",
+        lethe_json_real(r->l0), "dead", (json_int_t)r->dead, "latents", (json_int_t)r->m, "seconds",
+        r->seconds, "second_looks", r->second_looks, "exact_per_token", r->exact_per_token,
+        "full_tokens", (json_int_t)r->full, "curve", lethe_train_curve_json(&r->curve));
 }
 
 static void figures_back(const json_t *f, lethe_train_result *r) {

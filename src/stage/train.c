@@ -25,6 +25,7 @@ typedef struct run {
     double started, shown_at;
     uint64_t first_step;  /* of this call */
     double loss, fvu, l0; /* smoothed, for the eye */
+    lethe_train_curve *curve;
 } run;
 
 lethe_train_opts lethe_train_defaults(void) {
@@ -207,6 +208,7 @@ static lethe_status loop(run *r, lethe_err *err) {
         LETHE_TRY(lethe_trainer_step(r->trainer, r->x, n, &s, err));
         r->tokens += n;
         LETHE_TRY(note_skip(r, &s, err));
+        if (!s.skipped) lethe_train_curve_add(r->curve, step + 1, s.total_loss, s.fvu, s.dead);
         show(r, &s, false);
         if (r->checkpoint && o->save_every && (step + 1) % o->save_every == 0)
             LETHE_TRY(save(r, lethe_source_place(r->source), err));
@@ -269,6 +271,7 @@ lethe_status lethe_train_run(lethe_source *source, const lethe_train_opts *opts,
              .opts = opts,
              .checkpoint = checkpoint_path,
              .env = env,
+             .curve = &result->curve,
              .started = lethe_seconds()};
     *result = (lethe_train_result){0};
     lethe_status st = open_run(&r, err);

@@ -8,6 +8,7 @@
 
 #include "sae/trainer.h"
 #include "stage/source.h"
+#include "stage/train_curve.h"
 
 typedef struct lethe_train_opts {
     size_t m, k;      /* latents, active latents a token; m 0: expansion * d */
@@ -31,9 +32,10 @@ typedef struct lethe_train_result {
     size_t dead;                /* latents that have not fired for long; see recipe.dead_after */
     double seconds;             /* of this call */
     /* What the sieve of the encoder did in this call (kernel/select.h). */
-    double second_looks;    /* share of (token, latent) pairs looked at twice */
-    double exact_per_token; /* float32 dot products a token */
-    uint64_t full;          /* tokens computed in full */
+    double second_looks;     /* share of (token, latent) pairs looked at twice */
+    double exact_per_token;  /* float32 dot products a token */
+    uint64_t full;           /* tokens computed in full */
+    lethe_train_curve curve; /* of this call */
 } lethe_train_result;
 
 /* Trains and writes sae_path; checkpoint_path (NULL: none) holds the state on the way and is
