@@ -195,6 +195,36 @@ const lethe_setting lethe_settings[] = {
      "frequency penalty; 0: off"},
     {"no-repeat-ngram", "no-repeat-ngram-size", LETHE_KIND_INT, AT(no_repeat_ngram), EVAL, KEEP,
      "0", "N", "never repeat an n-gram of this length; 0: off"},
+    {"forget-domain", NULL, LETHE_KIND_STR, AT(forget_domain), EVAL, KEEP, NULL, "NAME",
+     "domain of --probes that is to be forgotten; not given: the first"},
+    {"split", NULL, LETHE_KIND_STR, AT(split), EVAL, KEEP, "all", "HALF",
+     "of facts and windows of text: all, tune (to choose settings by) or report"},
+    {"items", NULL, LETHE_KIND_INT, AT(items), EVAL, KEEP, "100", "N",
+     "limit on the items of each domain of --verbatim, --knowledge, --choice, and of each attack; "
+     "0: all"},
+    {"measures", NULL, LETHE_KIND_STR, AT(measures), EVAL, KEEP, "all", "LIST",
+     "all, none, or some of verbatim, extraction, knowledge, truth, choice, familiarity with "
+     "commas "
+     "between; each where its file is given"},
+    {"verbatim", NULL, LETHE_KIND_PATHS, AT(verbatim), EVAL, KEEP, NULL, "FILE..",
+     "passages the model may know by heart: JSON lines of {prompt, target} or {text}"},
+    {"knowledge", NULL, LETHE_KIND_PATHS, AT(knowledge), EVAL, KEEP, NULL, "FILE..",
+     "questions to answer: JSON lines of {question, answer, wrong}"},
+    {"shots", NULL, LETHE_KIND_INT, AT(shots), EVAL, KEEP, "0", "N",
+     "other questions with answers before each of --knowledge"},
+    {"choice", NULL, LETHE_KIND_PATHS, AT(choice), EVAL, KEEP, NULL, "FILE..",
+     "multiple choice: JSON lines of {question, choices, answer} (WMDP, MMLU)"},
+    {"choice-by", NULL, LETHE_KIND_STR, AT(choice_by), EVAL, KEEP, "letters", "KIND",
+     "letters: the model names one behind a list; text: the option that is likeliest a token"},
+    {"choice-orders", NULL, LETHE_KIND_INT, AT(choice_orders), EVAL, KEEP, "4", "N",
+     "orders the options are listed in; 0: all"},
+    {"attacks", NULL, LETHE_KIND_STR, AT(attacks), EVAL, KEEP, "all", "LIST",
+     "other ways to ask for what was forgotten: all, none, or some of padding, role_play, typos, "
+     "few_shot, turns, sampling and those of --attack-file"},
+    {"attack-file", NULL, LETHE_KIND_PATH, AT(attack_file), EVAL, KEEP, NULL, "FILE",
+     "JSON: domain -> list of {attack, prompt, target, chat}: paraphrases, other languages"},
+    {"samples", NULL, LETHE_KIND_INT, AT(samples), EVAL, KEEP, "8", "N",
+     "answers to a question in the attack sampling"},
 
     /* Judge */
     {"judge", NULL, LETHE_KIND_STR, AT(judge), JUDGE, ONCE, "lexicon", "KIND",

@@ -81,6 +81,9 @@ typedef struct lethe_config {
     int64_t max_new_tokens, top_k, no_repeat_ngram, eval_tokens;
     int64_t guard_window;
     bool special_too, direction_gated;
+    char *measures, *attacks, *attack_file, *split, *forget_domain, *choice_by;
+    lethe_list verbatim, knowledge, choice;
+    int64_t items, samples, shots, choice_orders;
     /* judge */
     char *judge, *lexicon, *topic, *endpoint, *judge_model, *judge_name;
     int64_t concurrency, retries;

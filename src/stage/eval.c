@@ -8,7 +8,13 @@
 #include "stage/eval_parts.h"
 
 lethe_eval_opts lethe_eval_defaults(void) {
-    return (lethe_eval_opts){.sampling = lethe_sampling_defaults(), .text_tokens = 20000};
+    return (lethe_eval_opts){.sampling = lethe_sampling_defaults(),
+                             .text_tokens = 20000,
+                             .measures = "all",
+                             .attacks = "none",
+                             .items = 100,
+                             .samples = 8,
+                             .choice_orders = 4};
 }
 
 lethe_status lethe_eval_stop(lethe_err *err) {
@@ -90,19 +96,53 @@ static lethe_status run_parts(const lethe_eval_job *job, const lethe_eval_inputs
         take_activity(job, &r->activity_completions);
         r->has_completions = true;
     }
+    lethe_hook_stats rest;
+    LETHE_TRY(lethe_eval_measure_found(job, in->probes, err));
+    if (in->passages) LETHE_TRY(lethe_eval_run_passages(job, in->passages, err));
+    if (in->knowledge) {
+        LETHE_TRY(lethe_eval_run_knowledge(job, in->knowledge, err));
+        LETHE_TRY(lethe_eval_run_truth(job, in->knowledge, err));
+    }
+    if (in->choice) LETHE_TRY(lethe_eval_run_choice(job, in->choice, err));
+    if (in->probes && job->forget) {
+        LETHE_TRY(lethe_eval_run_attacks(job, in->probes, in->attack_file, err));
+        LETHE_TRY(lethe_eval_run_sampling(job, in->probes, err));
+    }
+    take_activity(job, &rest);
+    return lethe_measures_finish(&r->measures, job->ablation != NULL, err);
+}
+
+/* The name of the domain to forget, into the result. */
+static lethe_status find_forget_domain(const lethe_eval_inputs *in, const lethe_eval_opts *opts,
+                                       lethe_eval_result *r, lethe_err *err) {
+    const char *name = opts->forget_domain;
+    const lethe_probes *p = in->probes;
+    bool known = !p || !name;
+    for (size_t d = 0; name && p && d < p->n_domains; d++)
+        known = known || !strcmp(p->domain[d], name);
+    if (!known)
+        return lethe_fail(err, LETHE_USAGE, "--forget-domain: the probes have no domain \"%s\"",
+                          name);
+    if (!name && p && p->n_domains) name = p->domain[0];
+    if (name && !(r->forget_domain = lethe_strdup(name)))
+        return lethe_fail(err, LETHE_NOMEM, "out of memory: the evaluation");
     return LETHE_OK;
 }
 
 lethe_status lethe_eval_run(lethe_lm *lm, lethe_ablation *ablation, int layer, lethe_hook hook,
                             const lethe_eval_inputs *inputs, const lethe_eval_opts *opts,
                             const lethe_env *env, lethe_eval_result *result, lethe_err *err) {
-    if (!inputs->probes && !inputs->prompts && !inputs->text)
-        return lethe_fail(err, LETHE_USAGE, "nothing to evaluate: give probes, prompts or a text");
+    if (!inputs->probes && !inputs->prompts && !inputs->text && !inputs->passages &&
+        !inputs->knowledge && !inputs->choice)
+        return lethe_fail(err, LETHE_USAGE,
+                          "nothing to evaluate: give probes, prompts, questions or a text");
     lethe_eval_result r = {0};
-    lethe_eval_job job = {lm, ablation, layer, hook, opts, env, &r};
+    lethe_eval_job job = {lm, ablation, layer, hook, opts, env, &r, NULL};
     describe(&job);
     double start = lethe_seconds();
     lethe_status st = describe_removals(&job, err);
+    if (st == LETHE_OK) st = find_forget_domain(inputs, opts, &r, err);
+    job.forget = r.forget_domain;
     if (st == LETHE_OK) st = run_parts(&job, inputs, err);
     lethe_lm_clear_hooks(lm);
     r.seconds = lethe_seconds() - start;
@@ -125,6 +165,9 @@ void lethe_eval_result_free(lethe_eval_result *r) {
         lethe_free(c->domain);
         for (int s = 0; s < LETHE_SIDES; s++) lethe_free(c->text[s]);
     }
+    lethe_measures_free(&r->measures);
+    lethe_free(r->forget_domain);
+    lethe_free(r->text.window);
     lethe_free(r->domain);
     lethe_free(r->probe);
     lethe_free(r->completion);

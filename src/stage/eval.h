@@ -9,6 +9,9 @@
  * degeneration text         perplexity, and mean KL(p_baseline || p_ablated) in nats of the
  * next-token distribution over the same positions, and how often the most likely token stays
  *   activity     how often the chosen features fired meanwhile
+ *   measures     all of these once more with intervals, and, where their files are given: verbatim
+ *                memorisation, extraction strength, knowledge, truth ratio, multiple choice,
+ *                familiarity, and recall under attack (docs/evaluation.md)
  *
  * How a text is cut: each document of the corpus (a file, a JSON line; with `paragraphs`, each
  * piece between blank lines) into windows of up to ctx_len tokens, each starting with BOS if the
@@ -23,26 +26,37 @@
 
 #include "stage/ablate.h"
 #include "stage/corpus.h"
+#include "stage/measure.h"
 #include "stage/probes.h"
+#include "stage/questions.h"
+#include "stage/split.h"
 #include "stage/textmetrics.h"
-
-/* Which of the two models a figure is about; indexes the pairs below. */
-typedef enum lethe_eval_side { LETHE_BASELINE, LETHE_ABLATED, LETHE_SIDES } lethe_eval_side;
 
 /* All borrowed; NULL leaves that part out. */
 typedef struct lethe_eval_inputs {
     const lethe_probes *probes;
     const lethe_prompts *prompts;
     lethe_corpus *text; /* retain text for perplexity and KL; read from its start */
+    const lethe_questions *passages, *knowledge, *choice;
+    const char *attack_file; /* attack.h */
 } lethe_eval_inputs;
 
 typedef struct lethe_eval_opts {
-    lethe_sampling sampling; /* of the completions; greedy, 64 tokens */
-    bool reference_tokens;   /* probes tokenised as in the reference experiment */
-    uint64_t text_tokens;    /* most tokens of text to score; 0: all; 20,000 */
-    size_t text_ctx;         /* window of the text; 0: the model's ctx_len */
-    bool paragraphs;         /* blank lines part documents; false: a file is one stream */
-    bool special_too;        /* ablate at BOS and other special positions, too; false */
+    lethe_sampling sampling;   /* of the completions; greedy, 64 tokens */
+    bool reference_tokens;     /* probes tokenised as in the reference experiment */
+    uint64_t text_tokens;      /* most tokens of text to score; 0: all; 20,000 */
+    size_t text_ctx;           /* window of the text; 0: the model's ctx_len */
+    bool paragraphs;           /* blank lines part documents; false: a file is one stream */
+    bool special_too;          /* ablate at BOS and other special positions, too; false */
+    lethe_split split;         /* of the text; the caller splits probes and questions; all */
+    const char *forget_domain; /* borrowed; NULL: the probes' first */
+    const char *measures;      /* of the added ones: names with commas between, all, none; "all" */
+    const char *attacks;       /* a list (attack.h), on the forget domain's probes; "none" */
+    size_t items;              /* at most of an attack; 0: all; 100 */
+    size_t samples;            /* answers to a question in the attack "sampling"; 8 */
+    size_t shots;              /* questions shown with their answers before one asked; 0 */
+    bool choice_by_text;       /* score the options' own words; false: letters behind a list */
+    size_t choice_orders;      /* orders a list is shown in; 0: all; 4 */
 } lethe_eval_opts;
 
 lethe_eval_opts lethe_eval_defaults(void);
@@ -74,6 +88,11 @@ typedef struct lethe_eval_quality { /* means over the completions */
     double distinct_2, distinct_3, stuttering_rate, degeneration_rate;
 } lethe_eval_quality;
 
+typedef struct lethe_eval_window { /* sums over its tokens */
+    uint64_t tokens, same_top;
+    double nll[LETHE_SIDES], kl;
+} lethe_eval_window;
+
 typedef struct lethe_eval_text {
     uint64_t tokens; /* scored */
     uint64_t windows;
@@ -81,6 +100,7 @@ typedef struct lethe_eval_text {
     double perplexity[LETHE_SIDES]; /* exp of the mean negative log-probability */
     double kl;                      /* nats a token */
     double top1_agreement;          /* share of positions */
+    lethe_eval_window *window;      /* [windows] */
 } lethe_eval_text;
 
 typedef struct lethe_eval_removal {
@@ -111,10 +131,15 @@ typedef struct lethe_eval_result {
     size_t n_completions;
     lethe_eval_quality quality[LETHE_SIDES];
     lethe_eval_text text;
+    lethe_measures measures;
+    char *forget_domain;       /* NULL: there are no probes to tell */
     lethe_hook_stats activity; /* the whole evaluation, and its parts: */
     lethe_hook_stats activity_probes, activity_completions, activity_text;
     double seconds;
 } lethe_eval_result;
+
+/* USAGE where opts->measures names one that there is not. */
+lethe_status lethe_eval_check_measures(const char *list, lethe_err *err);
 
 /* Runs what the inputs ask for. ablation NULL: the baseline alone. The model's hooks are cleared
  * before and after, and the ablation's statistics start from zero. Fails: USAGE (nothing to do, a
@@ -137,6 +162,9 @@ double lethe_kl_divergence(const float *p_logits, const float *q_logits, size_t 
  *             avg_distinct_2, avg_distinct_3, stuttering_rate, degeneration_rate, perplexity;
  *             summary: logprob_shifts.{domain}, recall_shifts.{domain}, ppl_change,
  *             ppl_change_percent, kl_retain, top1_agreement, hook_activity
+ *             intervals: baseline, ablated and summary once more, {mean, low, high} at the end of
+ *             each path
+ *   measures  list of all measures: measure.h
  *   side_by_side   prompt, domain, chat, baseline, ablated, and their distinct-n and verdicts
  *   probes         item by item
  * Parts that were not run are absent; figures that are not finite are null. *out is owned. */

@@ -64,6 +64,8 @@ static json_t *config_json(const lethe_eval_result *r, json_t *extra, bool *ok) 
         lethe_json_put(o, "sampling", p, ok);
         lethe_json_put(o, "prompts", json_integer((json_int_t)r->n_completions), ok);
     }
+    lethe_json_put(o, "split", text(lethe_split_name(r->opts.split)), ok);
+    lethe_json_put(o, "forget_domain", r->forget_domain ? text(r->forget_domain) : json_null(), ok);
     if (extra && json_object_update(o, extra)) *ok = false;
     return o;
 }
@@ -144,12 +146,76 @@ static json_t *summary_json(const lethe_eval_result *r, bool *ok) {
     return o;
 }
 
+/* ---- intervals ------------------------------------------------------------------------------- */
+
+/* One interval of a measure, under `key`; nothing where there is no such measure. */
+static void put_interval(json_t *o, const char *key, const lethe_eval_result *r, const char *name,
+                         const char *domain, int side, bool *ok) {
+    const lethe_measure *m = lethe_measures_find(&r->measures, name, domain);
+    if (!m) return;
+    const lethe_interval *i = side == LETHE_SIDES ? &m->difference : &m->side[side];
+    lethe_json_put(o, key, lethe_interval_json(i, ok), ok);
+}
+
+/* Per domain; side LETHE_SIDES: the differences. */
+static json_t *domain_intervals(const lethe_eval_result *r, const char *name, int side, bool *ok) {
+    json_t *o = json_object();
+    for (size_t i = 0; i < r->n_domains; i++)
+        put_interval(o, r->domain[i].name, r, name, r->domain[i].name, side, ok);
+    return o;
+}
+
+static json_t *side_intervals(const lethe_eval_result *r, int side, bool *ok) {
+    json_t *o = json_object();
+    if (r->has_probes) {
+        lethe_json_put(o, "logprobs", domain_intervals(r, "logprob", side, ok), ok);
+        lethe_json_put(o, "recall", domain_intervals(r, "recall", side, ok), ok);
+    }
+    put_interval(o, "avg_distinct_2", r, "distinct_2", NULL, side, ok);
+    put_interval(o, "avg_distinct_3", r, "distinct_3", NULL, side, ok);
+    put_interval(o, "stuttering_rate", r, "stuttering", NULL, side, ok);
+    put_interval(o, "degeneration_rate", r, "degeneration", NULL, side, ok);
+    put_interval(o, "perplexity", r, "perplexity", NULL, side, ok);
+    return o;
+}
+
+static json_t *summary_intervals(const lethe_eval_result *r, bool *ok) {
+    json_t *o = json_object();
+    if (r->has_probes) {
+        lethe_json_put(o, "logprob_shifts", domain_intervals(r, "logprob", LETHE_SIDES, ok), ok);
+        lethe_json_put(o, "recall_shifts", domain_intervals(r, "recall", LETHE_SIDES, ok), ok);
+    }
+    put_interval(o, "ppl_change", r, "perplexity", NULL, LETHE_SIDES, ok);
+    const lethe_measure *ppl = lethe_measures_find(&r->measures, "perplexity", NULL);
+    if (ppl) {
+        lethe_interval percent = ppl->difference;
+        double scale = 100 / ppl->side[LETHE_BASELINE].mean;
+        percent.mean *= scale;
+        percent.low *= scale;
+        percent.high *= scale;
+        lethe_json_put(o, "ppl_change_percent", lethe_interval_json(&percent, ok), ok);
+    }
+    put_interval(o, "kl_retain", r, "kl", NULL, LETHE_ABLATED, ok);
+    put_interval(o, "top1_agreement", r, "top1_agreement", NULL, LETHE_ABLATED, ok);
+    return o;
+}
+
+static json_t *intervals_json(const lethe_eval_result *r, bool *ok) {
+    json_t *o = json_object();
+    bool two = r->has_ablation;
+    lethe_json_put(o, "baseline", side_intervals(r, LETHE_BASELINE, ok), ok);
+    lethe_json_put(o, "ablated", two ? side_intervals(r, LETHE_ABLATED, ok) : json_null(), ok);
+    lethe_json_put(o, "summary", two ? summary_intervals(r, ok) : json_null(), ok);
+    return o;
+}
+
 static json_t *metrics_json(const lethe_eval_result *r, bool *ok) {
     json_t *o = json_object();
     lethe_json_put(o, "baseline", side_json(r, LETHE_BASELINE, ok), ok);
     lethe_json_put(o, "ablated", r->has_ablation ? side_json(r, LETHE_ABLATED, ok) : json_null(),
                    ok);
     lethe_json_put(o, "summary", r->has_ablation ? summary_json(r, ok) : json_null(), ok);
+    lethe_json_put(o, "intervals", intervals_json(r, ok), ok);
     return o;
 }
 
@@ -210,6 +276,7 @@ lethe_status lethe_eval_json(const lethe_eval_result *r, json_t *config, json_t 
     json_t *top = json_object();
     lethe_json_put(top, "config", config_json(r, config, &ok), &ok);
     lethe_json_put(top, "metrics", metrics_json(r, &ok), &ok);
+    lethe_json_put(top, "measures", lethe_measures_json(&r->measures, r->has_ablation, &ok), &ok);
     lethe_json_put(top, "seconds", lethe_json_real(r->seconds), &ok);
     if (r->has_completions) lethe_json_put(top, "side_by_side", side_by_side_json(r, &ok), &ok);
     if (r->has_probes) lethe_json_put(top, "probes", probes_json(r, &ok), &ok);

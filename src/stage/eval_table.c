@@ -83,13 +83,7 @@ static void removal_line(const lethe_eval_removal *a, lethe_strbuf *out) {
                       a->compact ? " (compact gate)" : "");
 }
 
-void lethe_eval_table(const lethe_eval_result *r, lethe_strbuf *out) {
-    if (r->has_probes) {
-        probes_table(r, out);
-        lethe_strbuf_adds(out, "\n");
-    }
-    if (r->has_text) text_lines(r, out);
-    if (r->has_completions) quality_lines(r, out);
+static void activity_lines(const lethe_eval_result *r, lethe_strbuf *out) {
     if (!r->has_ablation) return;
     const lethe_hook_stats *s = &r->activity;
     const lethe_hook_stats *on_text = &r->activity_text;
@@ -111,6 +105,18 @@ void lethe_eval_table(const lethe_eval_result *r, lethe_strbuf *out) {
         lethe_strbuf_addf(out, ", on the retain text at %.2f %%",
                           percent(on_text->rows_acted, on_text->rows));
     lethe_strbuf_adds(out, "\n");
+}
+
+void lethe_eval_table(const lethe_eval_result *r, lethe_strbuf *out) {
+    if (r->has_probes) {
+        probes_table(r, out);
+        lethe_strbuf_adds(out, "\n");
+    }
+    if (r->has_text) text_lines(r, out);
+    if (r->has_completions) quality_lines(r, out);
+    activity_lines(r, out);
+    lethe_strbuf_adds(out, "\n");
+    lethe_measures_table(&r->measures, r->has_ablation, out);
 }
 
 void lethe_eval_side_by_side(const lethe_eval_result *r, size_t n, lethe_strbuf *out) {

@@ -58,7 +58,9 @@ typedef struct group {
     lethe_eval_side side;
     float *base; /* [most, ctx, n_vocab] baseline logits; NULL without an ablation */
     double nll[LETHE_SIDES], kl;
-    uint64_t tokens, same_top;
+    uint64_t tokens, same_top, read; /* read: windows, of both halves */
+    lethe_eval_window *done;         /* [n_done] all groups' windows; this group's come last */
+    size_t n_done, cap_done;
 } group;
 
 static void group_free(group *g) {
@@ -66,6 +68,7 @@ static void group_free(group *g) {
     lethe_free(g->window);
     lethe_free(g->seq);
     lethe_free(g->base);
+    lethe_free(g->done);
 }
 
 static lethe_status group_make(const lethe_eval_job *job, group *g, lethe_err *err) {
@@ -109,26 +112,39 @@ static lethe_status on_logits(void *user, size_t seq, size_t pos, const float *l
     size_t v = g->n_vocab;
     int32_t token = g->window[seq].id[pos + 1];
     double z = log_normaliser(logits, v);
+    lethe_eval_window *w = &g->done[g->n_done - g->n + seq];
     g->nll[g->side] += z - (double)logits[token];
+    w->nll[g->side] += z - (double)logits[token];
     float *base = g->base ? g->base + (seq * g->ctx + pos) * v : NULL;
     if (g->side == LETHE_BASELINE) {
         g->tokens++;
+        w->tokens++;
         if (base) memcpy(base, logits, v * sizeof *base);
     } else {
-        g->kl += kl_given(base, log_normaliser(base, v), logits, z, v);
-        g->same_top += argmax(base, v) == argmax(logits, v);
+        double kl = kl_given(base, log_normaliser(base, v), logits, z, v);
+        bool same = argmax(base, v) == argmax(logits, v);
+        g->kl += kl;
+        w->kl += kl;
+        g->same_top += same;
+        w->same_top += same;
     }
     return LETHE_OK;
 }
 
-static lethe_status group_read(group *g, lethe_cutter *c, uint64_t left, lethe_err *err) {
-    for (g->n = 0; g->n < g->most && left; g->n++) {
+static lethe_status group_read(group *g, lethe_cutter *c, uint64_t left, lethe_split split,
+                               lethe_err *err) {
+    for (g->n = 0; g->n < g->most && left;) {
         lethe_tokens *w = &g->window[g->n];
         LETHE_TRY(lethe_cutter_next(c, left, w, err));
         if (!w->n) break;
-        g->seq[g->n] = (lethe_seq){w->id, w->n - 1};
+        if (!lethe_split_has_window(split, g->read++)) continue;
+        g->seq[g->n++] = (lethe_seq){w->id, w->n - 1};
         left -= w->n - 1;
     }
+    LETHE_TRY(lethe_grow(&g->done, &g->cap_done, g->n_done, g->n_done + g->n, sizeof *g->done,
+                         "windows of text", err));
+    memset(g->done + g->n_done, 0, g->n * sizeof *g->done);
+    g->n_done += g->n;
     return LETHE_OK;
 }
 
@@ -147,13 +163,11 @@ static lethe_status group_run(const lethe_eval_job *job, group *g, lethe_err *er
 static lethe_status run(const lethe_eval_job *job, group *g, lethe_cutter *c,
                         const lethe_corpus *text, lethe_err *err) {
     uint64_t limit = job->opts->text_tokens ? job->opts->text_tokens : UINT64_MAX;
-    uint64_t windows = 0;
     for (;;) {
         LETHE_TRY(lethe_eval_stop(err));
-        LETHE_TRY(group_read(g, c, limit - g->tokens, err));
+        LETHE_TRY(group_read(g, c, limit - g->tokens, job->opts->split, err));
         if (!g->n) break;
         LETHE_TRY(group_run(job, g, err));
-        windows += g->n;
         char detail[64];
         snprintf(detail, sizeof detail, "perplexity %.3f",
                  exp(g->nll[LETHE_BASELINE] / (double)g->tokens));
@@ -174,13 +188,15 @@ static lethe_status run(const lethe_eval_job *job, group *g, lethe_cutter *c,
                           lethe_corpus_name(text));
     double n = (double)g->tokens;
     lethe_eval_text *t = &job->result->text;
-    *t = (lethe_eval_text){.tokens = g->tokens, .windows = windows, .ctx = g->ctx};
+    *t = (lethe_eval_text){.tokens = g->tokens, .windows = g->n_done, .ctx = g->ctx};
     t->perplexity[LETHE_BASELINE] = exp(g->nll[LETHE_BASELINE] / n);
     if (job->ablation) {
         t->perplexity[LETHE_ABLATED] = exp(g->nll[LETHE_ABLATED] / n);
         t->kl = g->kl / n;
         t->top1_agreement = (double)g->same_top / n;
     }
+    t->window = g->done; /* theirs now */
+    g->done = NULL;
     return LETHE_OK;
 }
 

@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "format/jsonio.h"
+#include "stage/attack.h"
 #include "stage/lexicon.h"
 #include "stage/pipeline_run.h"
 
@@ -17,6 +18,7 @@ typedef struct material {
     lethe_probes probes;
     lethe_prompts prompts;
     lethe_corpus *text;
+    lethe_questions passages, knowledge, choice;
 } material;
 
 static void material_close(material *m) {
@@ -24,6 +26,9 @@ static void material_close(material *m) {
     lethe_probes_free(&m->probes);
     lethe_prompts_free(&m->prompts);
     lethe_corpus_close(&m->text);
+    lethe_questions_free(&m->passages);
+    lethe_questions_free(&m->knowledge);
+    lethe_questions_free(&m->choice);
 }
 
 /* Reads the start of the text, so that a mistake in it shows before the model has worked for long.
@@ -39,13 +44,34 @@ static lethe_status look_over(lethe_corpus *text, lethe_err *err) {
     return LETHE_OK;
 }
 
-static lethe_status load_questions(const lethe_pipeline *p, material *m, lethe_err *err) {
+static lethe_status load_list(lethe_questions *q, lethe_questions_kind kind,
+                              const lethe_list *paths, const lethe_eval_opts *o, lethe_err *err) {
+    for (size_t i = 0; i < paths->n; i++)
+        LETHE_TRY(lethe_questions_load(q, kind, paths->item[i], err));
+    lethe_questions_keep(q, o->split, o->items);
+    return LETHE_OK;
+}
+
+static lethe_status load_questions(const lethe_pipeline *p, const lethe_eval_opts *o, material *m,
+                                   lethe_err *err) {
     const lethe_config *c = p->config;
-    if (!c->probes && !c->prompts && !c->perplexity)
+    if (!c->probes && !c->prompts && !c->perplexity && !c->verbatim.n && !c->knowledge.n &&
+        !c->choice.n)
         return lethe_fail(err, LETHE_USAGE,
-                          "nothing to evaluate: pass --probes FILE, --prompts FILE or "
-                          "--perplexity FILE");
-    if (c->probes) LETHE_TRY(lethe_probes_load(&m->probes, c->probes, err));
+                          "nothing to evaluate: pass --probes FILE, --prompts FILE, --perplexity "
+                          "FILE, --verbatim FILE, --knowledge FILE or --choice FILE");
+    if (c->probes) {
+        LETHE_TRY(lethe_probes_load(&m->probes, c->probes, err));
+        lethe_probes_split(&m->probes, o->split);
+        if (!m->probes.n)
+            return lethe_fail(err, LETHE_USAGE,
+                              "%s: no fact of it is in the half \"%s\": more facts are needed",
+                              c->probes, c->split);
+        LETHE_TRY(lethe_attacks_check(o->attacks, c->attack_file, err));
+    }
+    LETHE_TRY(load_list(&m->passages, LETHE_QUESTIONS_PASSAGES, &c->verbatim, o, err));
+    LETHE_TRY(load_list(&m->knowledge, LETHE_QUESTIONS_KNOWLEDGE, &c->knowledge, o, err));
+    LETHE_TRY(load_list(&m->choice, LETHE_QUESTIONS_CHOICE, &c->choice, o, err));
     if (c->prompts) LETHE_TRY(lethe_prompts_load(&m->prompts, c->prompts, err));
     if (c->prompts && c->lexicon) { /* a mistake in it shows before the model has worked for long */
         lethe_lexicon lexicon;
@@ -56,6 +82,31 @@ static lethe_status load_questions(const lethe_pipeline *p, material *m, lethe_e
     const char *path = c->perplexity;
     LETHE_TRY(lethe_corpus_open(&m->text, &path, 1, err));
     return look_over(m->text, err);
+}
+
+/* Of the measures beside the first ones. */
+static lethe_status measure_opts(const lethe_config *c, lethe_eval_opts *o, lethe_err *err) {
+    bool by_text = c->choice_by && !strcmp(c->choice_by, "text");
+    if (!by_text && c->choice_by && strcmp(c->choice_by, "letters") != 0)
+        return lethe_fail(err, LETHE_USAGE, "--choice-by: got \"%s\", want letters or text",
+                          c->choice_by);
+    if (c->items < 0 || c->samples < 1 || c->shots < 0 || c->shots > LETHE_PROBE_TURNS / 2 ||
+        c->choice_orders < 0)
+        return lethe_fail(err, LETHE_USAGE,
+                          "measures: want --items >= 0, --samples >= 1, --shots of 0 to %u, "
+                          "--choice-orders >= 0",
+                          LETHE_PROBE_TURNS / 2);
+    LETHE_TRY(lethe_split_from_name(c->split, &o->split, err));
+    LETHE_TRY(lethe_eval_check_measures(c->measures, err));
+    o->measures = c->measures;
+    o->attacks = c->attacks;
+    o->forget_domain = c->forget_domain;
+    o->items = (size_t)c->items;
+    o->samples = (size_t)c->samples;
+    o->shots = (size_t)c->shots;
+    o->choice_by_text = by_text;
+    o->choice_orders = (size_t)c->choice_orders;
+    return LETHE_OK;
 }
 
 static lethe_status eval_opts(const lethe_config *c, lethe_eval_opts *o, lethe_err *err) {
@@ -78,7 +129,7 @@ static lethe_status eval_opts(const lethe_config *c, lethe_eval_opts *o, lethe_e
     o->reference_tokens = c->recipe && !strcmp(c->recipe, "reference");
     o->text_tokens = (uint64_t)c->eval_tokens;
     o->special_too = c->special_too;
-    return LETHE_OK;
+    return measure_opts(c, o, err);
 }
 
 static json_t *settings_of(const lethe_config *c) {
@@ -104,13 +155,18 @@ lethe_status lethe_pipeline_eval_json(const lethe_config *c, const lethe_eval_re
 lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, lethe_err *err) {
     material m = {0};
     lethe_eval_opts o;
-    char *path = NULL;
+    char *path = NULL, *items = NULL;
     LETHE_TRY(eval_opts(p->config, &o, err));
-    lethe_status st = load_questions(p, &m, err);
+    lethe_status st = load_questions(p, &o, &m, err);
     if (!st) st = lethe_pipeline_removal(p, &m.removal, err);
     if (!st) {
-        lethe_eval_inputs in = {p->config->probes ? &m.probes : NULL,
-                                p->config->prompts ? &m.prompts : NULL, m.text};
+        lethe_eval_inputs in = {.probes = p->config->probes ? &m.probes : NULL,
+                                .prompts = p->config->prompts ? &m.prompts : NULL,
+                                .text = m.text,
+                                .passages = m.passages.n ? &m.passages : NULL,
+                                .knowledge = m.knowledge.n ? &m.knowledge : NULL,
+                                .choice = m.choice.n ? &m.choice : NULL,
+                                .attack_file = p->config->attack_file};
         st = lethe_eval_run(p->lm, m.removal.ablation, (int)p->config->layer, p->hook, &in, &o,
                             p->env, result, err);
     }
@@ -119,6 +175,9 @@ lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, l
     if (!st && !settings) st = lethe_fail(err, LETHE_NOMEM, "out of memory for the result");
     if (!st) st = lethe_eval_save(result, settings, path, err);
     json_decref(settings);
+    if (!st) st = lethe_pipeline_path(p, "eval_items.jsonl", &items, err);
+    if (!st) st = lethe_measures_save(&result->measures, result->has_ablation, items, err);
+    lethe_free(items);
     /* Always done when asked for, so its key is only a label: what it was done with. */
     if (!st)
         st = lethe_run_record(p, "eval", m.removal.hash,

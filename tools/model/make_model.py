@@ -19,6 +19,7 @@ import bpe  # noqa: E402
 import evaluate  # noqa: E402
 import export  # noqa: E402
 import generate  # noqa: E402
+import questions  # noqa: E402
 import train  # noqa: E402
 
 VOCAB, CTX, EPOCHS = 2048, 256, 5
@@ -41,6 +42,7 @@ def main():
 
     data = generate.build()
     generate.write(data, args.out or os.path.join(root, "data", "demo"))
+    questions.write(args.out or os.path.join(root, "data", "demo"))
     print("facts", data["facts"], {n: len(d) for n, d in data["corpora"].items()}, flush=True)
     if args.data_only:
         return
