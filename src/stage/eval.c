@@ -97,7 +97,7 @@ static lethe_status run_parts(const lethe_eval_job *job, const lethe_eval_inputs
         r->has_completions = true;
     }
     lethe_hook_stats rest;
-    LETHE_TRY(lethe_eval_measure_found(job, in->probes, err));
+    LETHE_TRY(lethe_eval_measure_found(job, in->probes, in->lexicon, err));
     if (in->passages) LETHE_TRY(lethe_eval_run_passages(job, in->passages, err));
     if (in->knowledge) {
         LETHE_TRY(lethe_eval_run_knowledge(job, in->knowledge, err));

@@ -38,7 +38,8 @@ typedef struct lethe_eval_inputs {
     const lethe_prompts *prompts;
     lethe_corpus *text; /* retain text for perplexity and KL; read from its start */
     const lethe_questions *passages, *knowledge, *choice;
-    const char *attack_file; /* attack.h */
+    const char *attack_file;             /* attack.h */
+    const struct lethe_lexicon *lexicon; /* for familiarity; NULL: the forget domain's targets */
 } lethe_eval_inputs;
 
 typedef struct lethe_eval_opts {

@@ -8,6 +8,7 @@
 #include "format/jsonio.h"
 #include "stage/attack.h"
 #include "stage/eval_parts.h"
+#include "stage/lexicon.h"
 #include "stage/mention.h"
 
 /* Those that --measures chooses among; the others cost nothing beside what is done anyway. */
@@ -133,22 +134,30 @@ static lethe_status of_completions(const lethe_eval_job *job, lethe_err *err) {
     return LETHE_OK;
 }
 
-/* A name of the domain, that is a target of its probes with a capital, which the completion has and
- * the prompt does not have. */
-static bool familiar(const lethe_probes *p, const char *domain, const char *prompt,
-                     const char *text) {
-    for (size_t i = 0; i < p->n; i++) {
+/* Does the completion name the domain, with a name that the prompt does not have? A lexicon's first
+ * class tells, or, without one, the targets of the domain's probes that begin with a capital. */
+static lethe_status familiar(const lethe_eval_job *job, const lethe_probes *p,
+                             const lethe_lexicon *lexicon, const char *prompt, const char *text,
+                             double *out, lethe_err *err) {
+    *out = 0;
+    if (lexicon) {
+        lethe_judge_class class;
+        const char *term;
+        LETHE_TRY(lethe_lexicon_class(lexicon, prompt, text, &class, &term, err));
+        *out = class == LETHE_JUDGE_EXPLICIT;
+        return LETHE_OK;
+    }
+    for (size_t i = 0; p && i < p->n && !*out; i++) {
         const lethe_probe *q = &p->item[i];
         const char *name = q->target + strspn(q->target, " ");
-        if (strcmp(p->domain[q->domain], domain) != 0 || *name < 'A' || *name > 'Z') continue;
-        if (lethe_text_mentions(text, name, false) && !lethe_text_mentions(prompt, name, true))
-            return true;
+        if (strcmp(p->domain[q->domain], job->forget) != 0 || *name < 'A' || *name > 'Z') continue;
+        *out = lethe_text_mentions(text, name, false) && !lethe_text_mentions(prompt, name, true);
     }
-    return false;
+    return LETHE_OK;
 }
 
 static lethe_status of_familiarity(const lethe_eval_job *job, const lethe_probes *probes,
-                                   lethe_err *err) {
+                                   const lethe_lexicon *lexicon, lethe_err *err) {
     static const lethe_measure_kind kind = {
         .name = "familiarity", .title = "completions that name the domain", .unit = "share"};
     const lethe_eval_result *r = job->result;
@@ -159,19 +168,21 @@ static lethe_status of_familiarity(const lethe_eval_job *job, const lethe_probes
         LETHE_TRY(lethe_eval_measure(job, &kind, c->domain, &m, err));
         double value[LETHE_SIDES] = {0};
         for (int s = 0; s < LETHE_SIDES; s++)
-            value[s] = c->text[s] && familiar(probes, c->domain, c->prompt, c->text[s]);
+            if (c->text[s])
+                LETHE_TRY(familiar(job, probes, lexicon, c->prompt, c->text[s], &value[s], err));
         LETHE_TRY(lethe_eval_add_texts(m, c->prompt, NULL, value, c->text, err));
     }
     return LETHE_OK;
 }
 
 lethe_status lethe_eval_measure_found(const lethe_eval_job *job, const lethe_probes *probes,
-                                      lethe_err *err) {
+                                      const struct lethe_lexicon *lexicon, lethe_err *err) {
     const lethe_eval_result *r = job->result;
     if (r->has_probes) LETHE_TRY(of_probes(job, err));
     if (r->has_text) LETHE_TRY(of_text(job, err));
     if (r->has_completions) LETHE_TRY(of_completions(job, err));
-    if (r->has_completions && probes && job->forget && lethe_eval_wants(job, "familiarity"))
-        LETHE_TRY(of_familiarity(job, probes, err));
+    if (r->has_completions && (probes || lexicon) && job->forget &&
+        lethe_eval_wants(job, "familiarity"))
+        LETHE_TRY(of_familiarity(job, probes, lexicon, err));
     return LETHE_OK;
 }

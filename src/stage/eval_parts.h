@@ -47,7 +47,7 @@ lethe_status lethe_eval_add_texts(lethe_measure *m, const char *prompt, const ch
 
 /* What the other parts found out already, as measures: probes, text, completions. */
 lethe_status lethe_eval_measure_found(const lethe_eval_job *job, const lethe_probes *probes,
-                                      lethe_err *err);
+                                      const struct lethe_lexicon *lexicon, lethe_err *err);
 
 /* verbatim, extraction; knowledge, truth; choice. */
 lethe_status lethe_eval_run_passages(const lethe_eval_job *job, const lethe_questions *q,

@@ -19,6 +19,7 @@ typedef struct material {
     lethe_prompts prompts;
     lethe_corpus *text;
     lethe_questions passages, knowledge, choice;
+    lethe_lexicon lexicon;
 } material;
 
 static void material_close(material *m) {
@@ -29,6 +30,7 @@ static void material_close(material *m) {
     lethe_questions_free(&m->passages);
     lethe_questions_free(&m->knowledge);
     lethe_questions_free(&m->choice);
+    lethe_lexicon_free(&m->lexicon);
 }
 
 /* Reads the start of the text, so that a mistake in it shows before the model has worked for long.
@@ -69,15 +71,11 @@ static lethe_status load_questions(const lethe_pipeline *p, const lethe_eval_opt
                               c->probes, c->split);
         LETHE_TRY(lethe_attacks_check(o->attacks, c->attack_file, err));
     }
+    if (c->lexicon) LETHE_TRY(lethe_lexicon_load(&m->lexicon, c->lexicon, err));
     LETHE_TRY(load_list(&m->passages, LETHE_QUESTIONS_PASSAGES, &c->verbatim, o, err));
     LETHE_TRY(load_list(&m->knowledge, LETHE_QUESTIONS_KNOWLEDGE, &c->knowledge, o, err));
     LETHE_TRY(load_list(&m->choice, LETHE_QUESTIONS_CHOICE, &c->choice, o, err));
     if (c->prompts) LETHE_TRY(lethe_prompts_load(&m->prompts, c->prompts, err));
-    if (c->prompts && c->lexicon) { /* a mistake in it shows before the model has worked for long */
-        lethe_lexicon lexicon;
-        LETHE_TRY(lethe_lexicon_load(&lexicon, c->lexicon, err));
-        lethe_lexicon_free(&lexicon);
-    }
     if (!c->perplexity) return LETHE_OK;
     const char *path = c->perplexity;
     LETHE_TRY(lethe_corpus_open(&m->text, &path, 1, err));
@@ -166,7 +164,8 @@ lethe_status lethe_pipeline_eval(lethe_pipeline *p, lethe_eval_result *result, l
                                 .passages = m.passages.n ? &m.passages : NULL,
                                 .knowledge = m.knowledge.n ? &m.knowledge : NULL,
                                 .choice = m.choice.n ? &m.choice : NULL,
-                                .attack_file = p->config->attack_file};
+                                .attack_file = p->config->attack_file,
+                                .lexicon = p->config->lexicon ? &m.lexicon : NULL};
         st = lethe_eval_run(p->lm, m.removal.ablation, (int)p->config->layer, p->hook, &in, &o,
                             p->env, result, err);
     }

@@ -38,13 +38,13 @@ check "stored activations and the model give the same bytes" cmp -s run/patch.sa
 mv kept run/activations
 
 # ---- applying: nothing there but the file and a model
-ok "$LETHE" eval --out run --probes few_probes.json --max-new-tokens 4 --quiet --json --scale 1 --prompts "$demo/prompts.json" --eval-tokens 500
+ok "$LETHE" eval --out run --probes few_probes.json --max-new-tokens 4 --quiet --json --scale 1 --prompts "$demo/prompts.json" --eval-tokens 500 --items 2 --samples 2
 cp out exact.json
 check "the exact gate is named" [ "$("$JSONGET" exact.json config.gate)" = exact ]
 mkdir alone
 cp run/patch.safetensors alone/p.safetensors
 cd alone || exit 1
-ok "$LETHE" eval --patch p.safetensors --model "$model" --probes ../few_probes.json --perplexity "$demo/neutral.txt" --eval-tokens 500 --out fresh --json --quiet
+ok "$LETHE" eval --patch p.safetensors --model "$model" --probes ../few_probes.json --perplexity "$demo/neutral.txt" --eval-tokens 500 --items 2 --samples 2 --out fresh --json --quiet
 cd ..
 cp alone/out patched.json
 check "eval.json is there" [ -s alone/fresh/eval.json ]
@@ -55,7 +55,7 @@ number patched.json config.layer '==' 1
 number patched.json config.num_features '==' 10
 number patched.json metrics.summary.kl_retain '>=' 0
 number patched.json metrics.summary.hook_activity.fired '>' 0
-few=(--probes few_probes.json --prompts "$demo/prompts.json" --max-new-tokens 4 --eval-tokens 500 --quiet)
+few=(--probes few_probes.json --prompts "$demo/prompts.json" --max-new-tokens 4 --eval-tokens 500 --items 2 --samples 2 --quiet)
 ok "$LETHE" eval --out run --patch run/patch.safetensors "${few[@]}" --scale 1 --json
 number out config.ablation_scale '==' 1
 number out metrics.summary.kl_retain '<' 1e-9

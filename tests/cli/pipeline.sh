@@ -4,7 +4,7 @@
 
 # On a part of the text, few features are as clear as the embedded default wants them.
 common=(--probes few_probes.json --near-weight 1 --retain-weight 1 --max-tokens 24000 --epochs 1 --expansion 4 --k 8 --min-forget-fires 8 --num-features 20
-    --eval-tokens 1000 --max-new-tokens 8)
+    --eval-tokens 1000 --max-new-tokens 8 --items 3 --samples 2)
 ok "$LETHE" forget --out run "${common[@]}"
 for f in run.json sae.safetensors features.json eval.json judge.json; do check "$f is there" [ -s run/$f ]; done
 check "the checkpoint is gone when the SAE is written" [ ! -e run/train.ckpt ]

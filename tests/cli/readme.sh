@@ -11,11 +11,11 @@ check "the README has commands" [ "$(wc -l <commands)" -ge 8 ]
 while read -r line; do
     # On a part of the text: the commands are what is tested here, not the figures.
     case $line in *" forget"* | *" train --layer"*) line="$line --max-tokens 40000" ;; esac
-    case $line in *" forget"*) line="$line --epochs 2 --eval-tokens 1000 --probes few_probes.json" ;; esac
+    case $line in *" forget"*) line="$line --epochs 2 --eval-tokens 1000 --probes few_probes.json --items 2" ;; esac
     case $line in *" forget"* | *" features"*)
         line="$line --min-forget-fires 8 --near-weight 1 --retain-weight 1" ;;
     esac
-    case $line in *" eval"*) line="$line --eval-tokens 1000 --max-new-tokens 8 --probes few_probes.json" ;; esac
+    case $line in *" eval"*) line="$line --eval-tokens 1000 --max-new-tokens 8 --probes few_probes.json --items 2" ;; esac
     read -ra words <<<"$line"
     ok "${words[@]}"
 done <commands
