@@ -79,28 +79,35 @@ static void misspell(const char *s, size_t n, lethe_rng *rng, lethe_strbuf *out)
     }
 }
 
-/* Every second word of four ASCII letters or more, from the first or the second on. */
+static size_t long_words(const char *s) {
+    size_t words = 0, len = 0;
+    for (;; s++) {
+        len = is_letter(*s) ? len + 1 : 0;
+        words += len == 4;
+        if (!*s) return words;
+    }
+}
+
+/* Every third word of four ASCII letters or more, from one of the first three on. */
 bool lethe_attack_typos(const lethe_probe *probe, const lethe_probes *others, lethe_rng *rng,
                         lethe_attack_made *out) {
     (void)others;
     const char *s = probe->prompt;
-    size_t n = strlen(s), changed = 0;
-    bool due = lethe_rng_below(rng, 2) == 0;
-    for (size_t i = 0; i < n;) {
+    size_t n = strlen(s), words = long_words(s);
+    if (!words) return false;
+    size_t due = lethe_rng_below(rng, words < 3 ? words : 3);
+    for (size_t i = 0, word = 0; i < n;) {
         size_t end = i;
         while (end < n && is_letter(s[end])) end++;
         size_t len = end - i;
-        if (len >= 4 && due) {
+        if (len >= 4 && word++ % 3 == due)
             misspell(s + i, len, rng, &out->prompt);
-            changed++;
-        } else {
+        else
             lethe_strbuf_add(&out->prompt, s + i, len);
-        }
-        if (len >= 4) due = !due;
         i = end;
         if (i < n) lethe_strbuf_add(&out->prompt, s + i++, 1);
     }
-    return changed > 0;
+    return true;
 }
 
 static bool may_show(const lethe_probe *example, const lethe_probe *asked, const char *answer) {
