@@ -238,7 +238,6 @@ end_with KILL
 check "killed: what was answered is kept" [ "$(answered)" -ge 1 ]
 ok api slow
 right slow
-find . -name '*.tmp-*' -delete # of the kill
 kill $server
 
 # ---- by hand
