@@ -8,7 +8,7 @@
 #include "stage/report_parts.h"
 
 #define CARDS 48u   /* on the page; all are in cards.json */
-#define CONTEXTS 6u /* a card */
+#define CONTEXTS 4u /* of the text to forget on a card, and one of each other text */
 #define LEVELS 6
 
 static const char *const roles[] = {"forget", "near", "retain"};
@@ -127,9 +127,13 @@ static void card(const json_t *f, lethe_strbuf *out) {
     token_list(f, "suppresses", "makes less likely", out);
     const json_t *contexts = json_object_get(f, "contexts");
     if (json_array_size(contexts)) lethe_strbuf_adds(out, "<ul class=\"ctx\">\n");
-    size_t i, shown = 0;
+    size_t i, shown[3] = {0};
     json_t *c;
-    json_array_foreach(contexts, i, c) if (shown++ < CONTEXTS) context(c, out);
+    json_array_foreach(contexts, i, c) {
+        const char *role = json_string_value(json_object_get(c, "role"));
+        for (size_t k = 0; role && k < 3; k++)
+            if (!strcmp(role, roles[k]) && shown[k]++ < (k ? 1 : CONTEXTS)) context(c, out);
+    }
     if (json_array_size(contexts)) lethe_strbuf_adds(out, "</ul>");
     lethe_strbuf_adds(out, "</article>\n");
 }

@@ -44,6 +44,30 @@ static void one_bar(const report_value *v, double most, int y, const char *class
                       percent(v->low, most), percent(v->high, most), y + 7, y + 7);
 }
 
+/* v: before and after. */
+static void pair_of_bars(const char *title, bool chip, const report_value *v, double most,
+                         const char *format, lethe_strbuf *out) {
+    lethe_strbuf_adds(out, "<div class=\"bar\"><div class=\"label\">");
+    if (chip) lethe_strbuf_adds(out, "<b>");
+    lethe_report_htmls(out, title);
+    if (chip) lethe_strbuf_adds(out, "</b> <span class=\"chip\">to forget</span>");
+    lethe_strbuf_adds(out, "</div><svg role=\"img\" aria-label=\"");
+    lethe_report_htmls(out, title);
+    for (int s = 0; s < REPORT_SHIFT; s++) {
+        if (!v[s].known) continue;
+        lethe_strbuf_adds(out, s ? ", after " : ": before ");
+        put_number(out, v[s].v, format);
+    }
+    lethe_strbuf_adds(out, "\">");
+    if (v[0].known) one_bar(&v[0], most, 2, "f-before", out);
+    if (v[1].known) one_bar(&v[1], most, 19, "f-after", out);
+    lethe_strbuf_adds(out, "</svg><div class=\"vals\" aria-hidden=\"true\"><div class=\"b\">");
+    if (v[0].known) put_number(out, v[0].v, format);
+    lethe_strbuf_adds(out, "</div><div>");
+    if (v[1].known) put_number(out, v[1].v, format);
+    lethe_strbuf_adds(out, "</div></div></div>\n");
+}
+
 static void domain_bars(const lethe_report *r, bool recall, lethe_strbuf *out) {
     const char *format = recall ? "share" : "nats";
     double most = recall ? 1 : 0;
@@ -59,26 +83,7 @@ static void domain_bars(const lethe_report *r, bool recall, lethe_strbuf *out) {
     lethe_strbuf_adds(out, "</ul>\n");
     for (size_t i = 0; i < r->n_domains; i++) {
         const report_domain *d = &r->domain[i];
-        const report_value *v = recall ? d->recall : d->logprob;
-        lethe_strbuf_adds(out, "<div class=\"bar\"><div class=\"label\">");
-        if (d->forget) lethe_strbuf_adds(out, "<b>");
-        lethe_report_htmls(out, d->title);
-        if (d->forget) lethe_strbuf_adds(out, "</b> <span class=\"chip\">to forget</span>");
-        lethe_strbuf_adds(out, "</div><svg role=\"img\" aria-label=\"");
-        lethe_report_htmls(out, d->title);
-        for (int s = 0; s < REPORT_SHIFT; s++) {
-            if (!v[s].known) continue;
-            lethe_strbuf_adds(out, s ? ", after " : ": before ");
-            put_number(out, v[s].v, format);
-        }
-        lethe_strbuf_adds(out, "\">");
-        if (v[0].known) one_bar(&v[0], most, 2, "f-before", out);
-        if (v[1].known) one_bar(&v[1], most, 19, "f-after", out);
-        lethe_strbuf_adds(out, "</svg><div class=\"vals\" aria-hidden=\"true\"><div class=\"b\">");
-        if (v[0].known) put_number(out, v[0].v, format);
-        lethe_strbuf_adds(out, "</div><div>");
-        if (v[1].known) put_number(out, v[1].v, format);
-        lethe_strbuf_adds(out, "</div></div></div>\n");
+        pair_of_bars(d->title, d->forget, recall ? d->recall : d->logprob, most, format, out);
     }
     lethe_strbuf_adds(out, "<div class=\"axis\" aria-hidden=\"true\"><span>0</span><span>");
     put_number(out, recall ? 1 : -most, recall ? "share" : "nats");
@@ -88,6 +93,46 @@ static void domain_bars(const lethe_report *r, bool recall, lethe_strbuf *out) {
                                   : "Mean log-probability of the answer, in nats a token: a short "
                                     "bar is sure, a long one is not.");
     lethe_strbuf_adds(out, "</p></figure>\n");
+}
+
+/* Recall under each attack, most that is left first. */
+static void attack_bars(const lethe_report *r, lethe_strbuf *out) {
+    const json_t *measures = json_object_get(r->eval, "measures");
+    json_t *m;
+    size_t i, n = 0;
+    bool done[512] = {false};
+    for (;; n++) { /* a selection sort: attacks are few */
+        size_t best = sizeof done;
+        double most = -1;
+        json_array_foreach(measures, i, m) {
+            const char *group = json_string_value(json_object_get(m, "group")),
+                       *unit = json_string_value(json_object_get(m, "unit"));
+            report_value v = lethe_report_measured(m, "ablated");
+            if (i >= sizeof done || done[i] || !group || strcmp(group, "attack") || !unit ||
+                strcmp(unit, "share") || !v.known || v.v <= most)
+                continue;
+            best = i;
+            most = v.v;
+        }
+        if (best == sizeof done) break;
+        if (!n) {
+            figure(out, "What still comes back");
+            lethe_strbuf_adds(out, "<ul class=\"legend\"><li class=\"k-before\">before</li>"
+                                   "<li class=\"k-after\">after</li></ul>\n<div "
+                                   "class=\"many\">\n");
+        }
+        done[best] = true;
+        m = json_array_get(measures, best);
+        const report_value v[2] = {lethe_report_measured(m, "baseline"),
+                                   lethe_report_measured(m, "ablated")};
+        char title[128];
+        lethe_report_measure_title(m, title, sizeof title);
+        pair_of_bars(title, false, v, 1, "share", out);
+    }
+    if (n)
+        lethe_strbuf_adds(out,
+                          "</div><p class=\"note\">Share of the questions that it answers when "
+                          "they are asked in this way.</p></figure>\n");
 }
 
 /* ---- judges --------------------------------------------------------------------------------- */
@@ -115,8 +160,8 @@ static void judge_side(const json_t *judge, bool after, lethe_strbuf *out) {
                           c + 1, 100 * at / sum, 100 * n[c] / sum);
         at += n[c];
     }
-    lethe_strbuf_addf(
-        out, "</svg><div class=\"vals\" aria-hidden=\"true\">%.0f texts</div></div>\n", sum);
+    lethe_strbuf_addf(out, "</svg><div class=\"vals\" aria-hidden=\"true\">%.0f %s</div></div>\n",
+                      sum, sum == 1 ? "text" : "texts");
 }
 
 static void judge_bars(const lethe_report *r, lethe_strbuf *out) {
@@ -289,7 +334,9 @@ static void pareto(const lethe_report *r, lethe_strbuf *out) {
                                   across(&f, x), down(&f, y));
         }
     plot_close(&f, "damage", out);
-    lethe_strbuf_adds(out, "</figure>\n");
+    lethe_strbuf_adds(out,
+                      "<p class=\"note\">Upward: what is left of what was to be forgotten. To "
+                      "the right: damage. The best corner is the lower left one.</p></figure>\n");
 }
 
 void lethe_report_charts(const lethe_report *r, const char *which, lethe_strbuf *out) {
@@ -300,6 +347,8 @@ void lethe_report_charts(const lethe_report *r, const char *which, lethe_strbuf 
         if (recall) domain_bars(r, true, out);
         domain_bars(r, false, out);
         lethe_strbuf_adds(out, "</div>\n");
+    } else if (!strcmp(which, "attacks")) {
+        attack_bars(r, out);
     } else if (!strcmp(which, "judges")) {
         lethe_strbuf_adds(out, "<div class=\"two\">\n");
         judge_bars(r, out);

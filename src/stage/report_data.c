@@ -89,12 +89,15 @@ static void title_of(const char *key, char *out, size_t size) {
     if (out[0] >= 'a' && out[0] <= 'z') out[0] = (char)(out[0] - 'a' + 'A');
 }
 
-/* The domain to forget: the one that a forget measure names, else one that is called so, else the
- * first. */
+/* The domain to forget: the one that the settings or a forget measure name, else one that is called
+ * so, else the first. */
 static size_t forget_domain(const lethe_report *r) {
     static const char *const names[] = {"forget", "target", "hp", "harry_potter"};
     size_t i;
     json_t *m;
+    const char *set = json_string_value(lethe_report_at(r->config, "settings.forget_domain"));
+    for (size_t d = 0; set && d < r->n_domains; d++)
+        if (!strcmp(set, r->domain[d].key)) return d;
     json_array_foreach(json_object_get(r->eval, "measures"), i, m) {
         const char *group = json_string_value(json_object_get(m, "group")),
                    *domain = json_string_value(json_object_get(m, "domain"));
@@ -232,6 +235,7 @@ static lethe_status read_metrics(lethe_report *r, const char *path, lethe_err *e
     r->config = json_object_get(r->eval, "config");
     LETHE_TRY(read_domains(r, side, err));
     LETHE_TRY(read_pair(r, side, "perplexity", r->perplexity, err));
+    range_of(lethe_report_at(r->eval, "metrics.intervals.summary.ppl_change"), &r->perplexity[2]);
     LETHE_TRY(read_pair(r, side, "avg_distinct_3", r->distinct_3, err));
     LETHE_TRY(read_pair(r, side, "degeneration_rate", r->degeneration, err));
     if (summary.value) {
@@ -264,7 +268,7 @@ static void find_worst_attack(lethe_report *r) {
         r->worst_attack = (report_value){.known = true, .v = json_number_value(v)};
         r->worst_attack_base =
             (report_value){.known = json_is_number(base), .v = json_number_value(base)};
-        r->worst_attack_title = title;
+        lethe_report_measure_title(m, r->worst_attack_title, sizeof r->worst_attack_title);
     }
 }
 

@@ -98,7 +98,10 @@ static void put_part(const lethe_report *r, const json_t *tables, part p, lethe_
         table(tables, "forget", out);
         lethe_report_examples(r, out);
         break;
-    case ATTACKS: table(tables, "attack", out); break;
+    case ATTACKS:
+        lethe_report_charts(r, "attacks", out);
+        table(tables, "attack", out);
+        break;
     case COST:
         table(tables, "quality", out);
         table(tables, "retain", out);

@@ -57,7 +57,7 @@ struct lethe_report {
     report_value recall_keep[REPORT_SIDES];         /* over the domains to keep, by items */
     size_t n_keep;
     report_value worst_attack, worst_attack_base; /* recall of the attack that brings back most */
-    const char *worst_attack_title;               /* borrowed */
+    char worst_attack_title[128];
     report_file file[REPORT_FILES];
     size_t n_files;
 };
@@ -107,6 +107,11 @@ void lethe_report_table_html(const json_t *table, lethe_strbuf *out);
 void lethe_report_table_latex(const json_t *table, lethe_strbuf *out);
 void lethe_report_table_csv(const json_t *table, lethe_strbuf *out);
 void lethe_report_table_text(const json_t *table, lethe_strbuf *out);
+
+/* Of a measure of eval.json: its title for people, and a side ("baseline", "ablated",
+ * "difference") with its interval. */
+void lethe_report_measure_title(const json_t *m, char *out, size_t size);
+report_value lethe_report_measured(const json_t *m, const char *side);
 
 /* All tables that the results give, in reading order; new reference, NULL: no memory. */
 json_t *lethe_report_tables(const lethe_report *r);

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/utf8.h"
 #include "stage/report_parts.h"
 
 /* ---- making a table ------------------------------------------------------------------------- */
@@ -158,7 +159,19 @@ static void quality_table(const lethe_report *r, json_t *list, bool *ok) {
 
 /* ---- measures and attacks ------------------------------------------------------------------- */
 
-static report_value measured(const json_t *m, const char *side) {
+void lethe_report_measure_title(const json_t *m, char *out, size_t size) {
+    const char *title = json_string_value(json_object_get(m, "title")),
+               *group = json_string_value(json_object_get(m, "group"));
+    if (!title) title = json_string_value(json_object_get(m, "name"));
+    if (!title) title = "?";
+    if (group && !strcmp(group, "attack") && !strncmp(title, "recall, ", 8)) title += 8;
+    size_t n = lethe_utf8_valid_prefix(title, strnlen(title, size - 1));
+    memcpy(out, title, n);
+    out[n] = '\0';
+    if (out[0] >= 'a' && out[0] <= 'z') out[0] = (char)(out[0] - 'a' + 'A');
+}
+
+report_value lethe_report_measured(const json_t *m, const char *side) {
     const json_t *o = json_object_get(m, side), *mean = json_object_get(o, "mean"),
                  *low = json_object_get(o, "low"), *high = json_object_get(o, "high");
     report_value v = {.known = json_is_number(mean), .v = json_number_value(mean)};
@@ -168,6 +181,18 @@ static report_value measured(const json_t *m, const char *side) {
     return v;
 }
 
+/* A figure that another table has already, when that table is there. */
+static bool shown_elsewhere(const lethe_report *r, const char *name) {
+    static const char *const domains[] = {"recall", "logprob"};
+    static const char *const text[] = {"perplexity", "kl", "top1_agreement", "degeneration",
+                                       "distinct_3"};
+    for (size_t i = 0; name && i < sizeof domains / sizeof *domains; i++)
+        if (!strcmp(name, domains[i])) return r->n_domains > 0;
+    for (size_t i = 0; name && i < sizeof text / sizeof *text; i++)
+        if (!strcmp(name, text[i])) return r->perplexity[REPORT_BEFORE].known;
+    return false;
+}
+
 static void formats_of(const char *unit, const char **format, const char **shift) {
     *format = "real";
     *shift = "real+";
@@ -175,9 +200,11 @@ static void formats_of(const char *unit, const char **format, const char **shift
     if (!strcmp(unit, "share")) {
         *format = "share";
         *shift = "points";
-    } else if (!strcmp(unit, "nats")) {
+    } else if (!strcmp(unit, "nats") || !strcmp(unit, "ratio")) {
         *format = "nats";
         *shift = "nats+";
+    } else if (!strcmp(unit, "perplexity")) {
+        *format = "ppl";
     }
 }
 
@@ -188,20 +215,22 @@ static void measure_table(const lethe_report *r, const char *group, json_t *t, j
     json_array_foreach(json_object_get(r->eval, "measures"), i, m) {
         const char *of = json_string_value(json_object_get(m, "group"));
         if (!of || strcmp(of, group)) continue;
-        const char *title = json_string_value(json_object_get(m, "title"));
-        if (!title) title = json_string_value(json_object_get(m, "name"));
+        if (shown_elsewhere(r, json_string_value(json_object_get(m, "name")))) continue;
+        char title[128];
+        lethe_report_measure_title(m, title, sizeof title);
         const char *unit = json_string_value(json_object_get(m, "unit")), *format, *shift;
         formats_of(unit, &format, &shift);
         json_t *row = row_new(t, ok);
-        put_text(row, title ? title : "?", ok);
+        put_text(row, title, ok);
         const char *domain = json_string_value(json_object_get(m, "domain"));
         for (size_t d = 0; domain && d < r->n_domains; d++)
             if (!strcmp(r->domain[d].key, domain)) domain = r->domain[d].title;
         put_text(row, domain ? domain : "", ok);
         const json_t *n = json_object_get(m, "n");
         put_json(row, json_is_integer(n) ? n : NULL, ok);
-        const report_value before = measured(m, "baseline"), after = measured(m, "ablated");
-        report_value change = measured(m, "difference");
+        const report_value before = lethe_report_measured(m, "baseline"),
+                           after = lethe_report_measured(m, "ablated");
+        report_value change = lethe_report_measured(m, "difference");
         if (!change.known)
             change = (report_value){.known = before.known && after.known, .v = after.v - before.v};
         put_value(row, &before, format, ok);

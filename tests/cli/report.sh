@@ -94,6 +94,8 @@ same "judge after" "$(cell run/report.html judge 5 4)" 118
 same "kappa" "$(cell run/report.html agreement 2 5)" 0.625
 same "a trial on the front" "$(cell run/report.html tune 3 9)" 0.05
 check "trials off the front are not in the table" [ "$(html run/report.html table-tune | wc -l)" -eq 3 ]
+check "the attack is drawn" grep -q 'aria-label="Spelling mistakes &lt;i&gt;: before 80.0 %, after 12.5 %"' run/report.html
+check "the training is drawn" grep -q 'Variance left unexplained over the steps' run/report.html
 check "the interval is shown" grep -q '<span class="ci">90.0 to 96.0 %</span>' run/report.html
 check "an interval as a pair is shown" grep -q '<span class="ci">−5.000 to −4.500</span>' run/report.html
 check "the worst attack is named" grep -q "the most that comes back is 12.5" run/report.html

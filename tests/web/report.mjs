@@ -57,7 +57,8 @@ for (const [width, height] of [[1280, 900], [390, 844]])
     const quality = await table('quality');
     check('perplexity', quality[0].slice(1, 3).map((c) => c[0]), [baseline.perplexity, ablated.perplexity]);
     for (const group of ['forget', 'attack', 'retain']) {
-      const measures = (results.measures ?? []).filter((m) => m.group === group);
+      const elsewhere = ['recall', 'logprob', 'perplexity', 'kl', 'top1_agreement', 'degeneration', 'distinct_3'];
+      const measures = (results.measures ?? []).filter((m) => m.group === group && !elsewhere.includes(m.name));
       if (!measures.length) continue;
       const rows = await table(group);
       measures.forEach((m, i) => {
