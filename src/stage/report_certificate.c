@@ -26,6 +26,23 @@ static json_t *config_at(const lethe_report *r, const char *key) {
     return json_object_get(r->config, key);
 }
 
+/* What was done at one site; a key that the method does not have is not there. */
+static void removal(lethe_strbuf *out, const json_t *o) {
+    const json_t *strength = json_object_get(o, "strength");
+    line(out, "Layer", json_object_get(o, "layer"), false);
+    line(out, "Side of the layer", json_object_get(o, "hook"), false);
+    line(out, "Method", json_object_get(o, "method"), false);
+    if (json_is_number(strength))
+        line(out, "Strength", strength, false);
+    else
+        line(out, "Scale of the removed features", json_object_get(o, "ablation_scale"), false);
+    line(out, "In units of the", json_object_get(o, "clamp_unit"), false);
+    line(out, "Guard: acts above this share of positions", json_object_get(o, "guard"), false);
+    line(out, "Positions the guard looks back", json_object_get(o, "guard_window"), false);
+    line(out, "Gate", json_object_get(o, "gate"), false);
+    line(out, "Features removed", json_object_get(o, "num_features"), false);
+}
+
 /* One setting, as JSON shows it; strings without their quotes. */
 static void setting(lethe_strbuf *out, const char *key, const json_t *value) {
     lethe_strbuf_adds(out, "<tr><th scope=\"row\">");
@@ -82,12 +99,11 @@ void lethe_report_certificate(const lethe_report *r, lethe_strbuf *out) {
     lethe_strbuf_adds(out, "<dl class=\"kv\">\n");
     line(out, "Model", config_at(r, "model_name"), false);
     line(out, "Fingerprint of the model", config_at(r, "model_hash"), true);
-    line(out, "Layer", config_at(r, "layer"), false);
-    line(out, "Side of the layer", config_at(r, "hook"), false);
-    line(out, "Method", config_at(r, "method"), false);
-    line(out, "Gate", config_at(r, "gate"), false);
-    line(out, "Scale of the removed features", config_at(r, "ablation_scale"), false);
-    line(out, "Features removed", config_at(r, "num_features"), false);
+    const json_t *removals = config_at(r, "removals");
+    size_t k;
+    json_t *one;
+    if (!json_array_size(removals)) removal(out, r->config);
+    line(out, "Split of the questions", config_at(r, "split"), false);
     line(out, "Evaluated", lethe_report_at(r->run, "stages.eval.finished"), false);
     line(out, "Dictionary trained", lethe_report_at(r->run, "stages.train.finished"), false);
     line(out, "Training steps", lethe_report_at(r->run, "stages.train.figures.steps"), false);
@@ -97,6 +113,12 @@ void lethe_report_certificate(const lethe_report *r, lethe_strbuf *out) {
     line(out, "Latents", lethe_report_at(r->run, "stages.train.figures.latents"), false);
     line(out, "Lethe", json_object_get(r->run, "lethe"), false);
     line(out, "libllama", json_object_get(r->run, "libllama"), false);
+    json_array_foreach(removals, k, one) {
+        char title[48];
+        snprintf(title, sizeof title, "removal %zu of %zu", k + 1, json_array_size(removals));
+        head(out, title);
+        removal(out, one);
+    }
     static const char *const inputs[][2] = {{"forget", "Text to forget"},
                                             {"near", "Text near it, to keep"},
                                             {"retain", "Ordinary text, to keep"}};

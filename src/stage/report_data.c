@@ -95,7 +95,7 @@ static size_t forget_domain(const lethe_report *r) {
     static const char *const names[] = {"forget", "target", "hp", "harry_potter"};
     size_t i;
     json_t *m;
-    const char *set = json_string_value(lethe_report_at(r->config, "settings.forget_domain"));
+    const char *set = json_string_value(json_object_get(r->config, "forget_domain"));
     for (size_t d = 0; set && d < r->n_domains; d++)
         if (!strcmp(set, r->domain[d].key)) return d;
     json_array_foreach(json_object_get(r->eval, "measures"), i, m) {
