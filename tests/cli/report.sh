@@ -17,7 +17,8 @@ same() {
 
 mkdir run
 cat >run/eval.json <<'J'
-{"config": {"model_name": "tiny", "model_hash": "00ff", "layer": 2, "hook": "post", "ablation_scale": -3,
+{"config": {"model_name": "tiny", "model_hash": "00ff", "layer": 2, "hook": "post", "ablation_scale": null,
+  "method": "clamp", "strength": 7, "clamp_unit": "norm", "guard": 0.125, "forget_domain": "hp",
   "settings": {"k": 8, "model": "a <b> & \"c\".gguf"}},
  "metrics": {
   "baseline": {"logprobs": {"hp": -0.5123456789, "real_world": -0.25}, "recall": {"hp": 0.9375, "real_world": 0.875},
@@ -113,6 +114,7 @@ check "no bidi control is left" bash -c "! grep -qP '\xE2\x80\xAE' run/report.ht
 check "the policy allows nothing from outside" grep -q "default-src 'none'" run/report.html
 check "no address but in texts" bash -c '! grep -qE "(src|href)=\"[^#]" run/report.html'
 check "formulas are defused" grep -q "\"'=cmd" run/tables/completions.csv
+check "the certificate has the method" grep -q '<dt>Guard: acts above this share of positions</dt><dd>0.125' run/report.html
 check "labels of judges" grep -q 'title="lexicon &lt;&amp;&gt;: says &quot;x&quot;">Explicit' run/report.html
 
 # The same files give the same page.
