@@ -23,7 +23,8 @@ typedef struct posed {
     lethe_probe_batch batch;
     uint8_t *order; /* [orders of all questions, LETHE_CHOICE_OPTIONS] */
     size_t *orders; /* [n questions] */
-    size_t n_orders, cap_orders;
+    size_t *start;  /* [n_orders] first probe under that order */
+    size_t n_orders, cap_orders, cap_start;
     double *logprob[LETHE_SIDES]; /* [probes] */
 } posed;
 
@@ -32,6 +33,7 @@ static void posed_free(posed *p) {
     lethe_probe_batch_free(&p->batch);
     lethe_free(p->order);
     lethe_free(p->orders);
+    lethe_free(p->start);
     for (int s = 0; s < LETHE_SIDES; s++) lethe_free(p->logprob[s]);
 }
 
@@ -83,7 +85,10 @@ static lethe_status pose(const lethe_eval_job *job, const lethe_questions *q, po
         p->orders[i] = n;
         LETHE_TRY(lethe_grow(&p->order, &p->cap_orders, p->n_orders, p->n_orders + n,
                              LETHE_CHOICE_OPTIONS, "orders of choices", err));
+        LETHE_TRY(lethe_grow(&p->start, &p->cap_start, p->n_orders, p->n_orders + n,
+                             sizeof *p->start, "orders of choices", err));
         for (size_t r = 0; r < n; r++) {
+            p->start[p->n_orders] = p->probes.n;
             uint8_t *order = p->order + LETHE_CHOICE_OPTIONS * p->n_orders++;
             lethe_choice_order(one->n_options, r * all / n, order);
             LETHE_TRY(job->opts->choice_by_text ? pose_text(p, one, text, err)
@@ -93,11 +98,67 @@ static lethe_status pose(const lethe_eval_job *job, const lethe_questions *q, po
     return lethe_probe_batch_fill(job->lm, &p->probes, false, &p->batch, err);
 }
 
+static size_t group_end(const posed *p, size_t g) {
+    return g + 1 < p->n_orders ? p->start[g + 1] : p->batch.n;
+}
+
+/* Letters of one order stand behind the same prompt, and each is one token: then one run of the
+ * prompt tells the log-probabilities of all. */
+static bool share_prompts(const posed *p) {
+    const lethe_probe_batch *b = &p->batch;
+    for (size_t g = 0; g < p->n_orders; g++) {
+        size_t first = p->start[g], n = b->prompt_len[first];
+        for (size_t i = first; i < group_end(p, g); i++)
+            if (b->prompt_len[i] != n || b->seq[i].n != n + 1 ||
+                memcmp(b->seq[i].token, b->seq[first].token, n * sizeof *b->seq[i].token) != 0)
+                return false;
+    }
+    return true;
+}
+
+typedef struct shared {
+    const posed *p;
+    double *logprob;
+    size_t n_vocab;
+} shared;
+
+static lethe_status on_logits(void *user, size_t seq, size_t pos, const float *logits,
+                              lethe_err *err) {
+    const shared *s = user;
+    (void)err;
+    for (size_t i = s->p->start[seq]; i < group_end(s->p, seq); i++)
+        s->logprob[i] = lethe_logprob(logits, s->n_vocab, s->p->batch.seq[i].token[pos + 1]);
+    return LETHE_OK;
+}
+
+static lethe_status score_shared(const lethe_eval_job *job, posed *p, double *logprob,
+                                 lethe_err *err) {
+    shared s = {p, logprob, lethe_lm_get_info(job->lm)->n_vocab};
+    lethe_seq *seq = NULL;
+    size_t *first = NULL;
+    lethe_status st = lethe_alloc(&seq, p->n_orders, sizeof *seq, "choices", err);
+    if (st == LETHE_OK) st = lethe_alloc(&first, p->n_orders, sizeof *first, "choices", err);
+    for (size_t g = 0; g < p->n_orders && st == LETHE_OK; g++) {
+        size_t i = p->start[g];
+        seq[g] = (lethe_seq){p->batch.seq[i].token, p->batch.prompt_len[i]};
+        first[g] = p->batch.prompt_len[i] - 1;
+    }
+    if (st == LETHE_OK) st = lethe_lm_forward(job->lm, seq, p->n_orders, first, on_logits, &s, err);
+    lethe_free(seq);
+    lethe_free(first);
+    return st;
+}
+
 static lethe_status score(const lethe_eval_job *job, posed *p, lethe_err *err) {
+    bool together = !job->opts->choice_by_text && share_prompts(p);
     for (int s = 0; s < LETHE_SIDES; s++)
         LETHE_TRY(lethe_zalloc(&p->logprob[s], p->batch.n, sizeof *p->logprob[s], "choices", err));
     for (int s = 0; s < (job->ablation ? LETHE_SIDES : 1); s++) {
         LETHE_TRY(lethe_eval_switch(job, (lethe_eval_side)s, err));
+        if (together) {
+            LETHE_TRY(score_shared(job, p, p->logprob[s], err));
+            continue;
+        }
         LETHE_TRY(lethe_probe_batch_score(job->lm, &p->batch, s ? "choice, ablated" : "choice",
                                           job->env, err));
         for (size_t i = 0; i < p->batch.n; i++)

@@ -178,6 +178,15 @@ static void choice(void **state) {
     assert_true(fabs(m->side[0].mean * 6 - round(m->side[0].mean * 6)) < 1e-9);
     assert_true(measure(&r, "choice_strict", "hp")->side[0].mean <= m->side[0].mean);
     lethe_eval_result_free(&r);
+    o.choice_orders = 1; /* the file's: its letters asked one by one */
+    r = run(&in, &o, NULL);
+    const char *list = "Who is Harry Potter's best friend?\nA. Draco\nB. Ron\nC. Fang\nAnswer:";
+    double a = exp(-loss(list, "A")), b = exp(-loss(list, "B")), c = exp(-loss(list, "C"));
+    m = measure(&r, "choice_accuracy", "hp");
+    assert_true(m->side[0].mean == (b > a && b >= c));
+    double share = json_number_value(json_object_get(m->item[0].more[0], "probability"));
+    assert_true(fabs(share - b / (a + b + c)) < 1e-3);
+    lethe_eval_result_free(&r);
     lethe_questions_free(&q);
 }
 
