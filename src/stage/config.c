@@ -170,7 +170,7 @@ const lethe_setting lethe_settings[] = {
     {"guard", NULL, LETHE_KIND_STR, AT(guard), EVAL | PATCH, KEEP, "off", "off|auto|SHARE",
      "act only in sequences where the share of positions at which a chosen feature fires passes "
      "SHARE; auto: what 95 % of the retain and of the near windows do not pass"},
-    {"guard-window", NULL, LETHE_KIND_INT, AT(guard_window), EVAL | PATCH, KEEP, "32", "N",
+    {"guard-window", NULL, LETHE_KIND_INT, AT(guard_window), EVAL | PATCH, KEEP, "16", "N",
      "the share is that of the last N positions; 0: of all so far"},
     {"special-too", NULL, LETHE_KIND_FLAG, AT(special_too), EVAL | PATCH, KEEP, NULL, NULL,
      "intervene at BOS and other special positions as well"},
