@@ -126,6 +126,17 @@ const lethe_setting lethe_settings[] = {
     /* Features */
     {"num-features", "n", LETHE_KIND_INT, AT(num_features), FEATURES | BENCH, KEEP, "100", "N",
      "features to choose, at most"},
+    {"select", NULL, LETHE_KIND_STR, AT(select), FEATURES, KEEP, "diff-means", "NAME",
+     "how features are chosen: diff-means (thresholds, then --sort-by), act-squared (squared mean "
+     "activations and percentiles), effect (what ablating each alone does to the model)"},
+    {"forget-percentile", NULL, LETHE_KIND_NUM, AT(forget_percentile), FEATURES, KEEP, "5", "X",
+     "act-squared: percentile of activation on the forget text that a feature must reach"},
+    {"ratio-percentile", NULL, LETHE_KIND_NUM, AT(ratio_percentile), FEATURES, KEEP, "95", "X",
+     "act-squared: percentile of the ratio, forget to retain, that a feature must reach"},
+    {"effect-candidates", NULL, LETHE_KIND_INT, AT(effect_candidates), FEATURES, KEEP, "0", "N",
+     "effect: best features of diff-means that are tried; 0: twice --num-features"},
+    {"effect-windows", NULL, LETHE_KIND_INT, AT(effect_windows), FEATURES, KEEP, "2", "N",
+     "effect: windows of each text that a feature is tried on"},
     {"sort-by", NULL, LETHE_KIND_STR, AT(sort_by), FEATURES, KEEP, "score", "KEY",
      "score, ratio, diff or act-ratio; or random, the control"},
     {"min-freq", NULL, LETHE_KIND_NUM, AT(min_freq), FEATURES, KEEP, "0.001", "X",

@@ -72,7 +72,9 @@ typedef struct lethe_config {
     int64_t num_features, min_forget_fires;
     double min_freq, max_retain_freq, max_freq, min_ratio, ratio_smoothing, activation_eps,
         near_weight, retain_weight;
-    char *sort_by, *weigh_by;
+    char *sort_by, *weigh_by, *select;
+    double forget_percentile, ratio_percentile;
+    int64_t effect_windows, effect_candidates;
     bool near_in_retain, equalise;
     /* evaluation */
     char *method, *clamp_unit, *guard;

@@ -77,6 +77,21 @@ bool lethe_sort_by_from_name(const char *name, lethe_sort_by *out) {
     return true;
 }
 
+static const char *const select_names[LETHE_SELECT_COUNT] = {"diff-means", "act-squared", "effect"};
+
+const char *lethe_select_name(lethe_select_by s) {
+    return s < LETHE_SELECT_COUNT ? select_names[s] : "?";
+}
+
+bool lethe_select_from_name(const char *name, lethe_select_by *out) {
+    for (int s = 0; s < LETHE_SELECT_COUNT; s++)
+        if (!strcmp(name, select_names[s])) {
+            *out = (lethe_select_by)s;
+            return true;
+        }
+    return false;
+}
+
 static const char *const weigh_names[] = {"fires", "activation"};
 
 const char *lethe_weigh_by_name(lethe_weigh_by w) {
@@ -104,6 +119,9 @@ lethe_feature_opts lethe_feature_defaults(void) {
                                 .near_weight = 3,
                                 .equalise = false,
                                 .sort_by = LETHE_SORT_SCORE,
+                                .forget_percentile = 5,
+                                .ratio_percentile = 95,
+                                .effect_windows = 2,
                                 .num_features = 100};
 }
 
@@ -134,6 +152,19 @@ static lethe_status check_opts(const lethe_feature_opts *o, lethe_err *err) {
             return lethe_fail(err, LETHE_USAGE, "%s is %g, must be %s", positive[i].name, v,
                               positive[i].zero ? "0 or more" : "more than 0");
     }
+    const struct {
+        const char *name;
+        double value;
+    } percentile[] = {{"--forget-percentile", o->forget_percentile},
+                      {"--ratio-percentile", o->ratio_percentile}};
+    for (size_t i = 0; i < 2; i++)
+        if (!(percentile[i].value >= 0 && percentile[i].value <= 100))
+            return lethe_fail(err, LETHE_USAGE, "%s is %g, must be 0 to 100", percentile[i].name,
+                              percentile[i].value);
+    if (o->select >= LETHE_SELECT_COUNT)
+        return lethe_fail(err, LETHE_USAGE, "--select must be diff-means, act-squared or effect");
+    if (!o->effect_windows)
+        return lethe_fail(err, LETHE_USAGE, "--effect-windows is 0, must be at least 1");
     if (o->sort_by >= LETHE_SORT_COUNT)
         return lethe_fail(err, LETHE_USAGE,
                           "--sort-by must be ratio, score, diff, act-ratio or random");
@@ -236,6 +267,51 @@ static int better_first(const void *pa, const void *pb) {
     return (a->f.index > b->f.index) - (a->f.index < b->f.index);
 }
 
+/* ---- act-squared ----------------------------------------------------------------------------- */
+
+static double squared(const lethe_corpus_stats *c) {
+    double mean = c->freq * c->mean; /* over all tokens, not those where it fired */
+    return mean * mean;
+}
+
+static double squared_ratio(const lethe_feature *f) {
+    double retain = squared(&f->retain), near = squared(&f->near);
+    return squared(&f->forget) / ((near > retain ? near : retain) + 1e-21);
+}
+
+static int rising(const void *pa, const void *pb) {
+    const double *a = pa, *b = pb;
+    return (*a > *b) - (*a < *b);
+}
+
+/* The q-th percentile of v [n], sorted here; between two ranks in proportion. */
+static double percentile(double *v, size_t n, double q) {
+    qsort(v, n, sizeof *v, rising);
+    double rank = q / 100 * (double)(n - 1);
+    size_t at = (size_t)rank;
+    if (at + 1 >= n) return v[n - 1];
+    return v[at] + (rank - (double)at) * (v[at + 1] - v[at]);
+}
+
+/* Of all [n], which fire on the forget text, those between the percentiles move to the front. */
+static lethe_status cut_squared(lethe_feature_set *s, ranked *all, size_t n, lethe_err *err) {
+    double *v;
+    LETHE_TRY(lethe_alloc(&v, n, sizeof *v, "scores of the latents", err));
+    for (size_t i = 0; i < n; i++) v[i] = squared(&all[i].f.forget);
+    double least = percentile(v, n, s->opts.forget_percentile);
+    for (size_t i = 0; i < n; i++) v[i] = squared_ratio(&all[i].f);
+    double ratio = percentile(v, n, s->opts.ratio_percentile);
+    lethe_free(v);
+    for (size_t i = 0; i < n; i++) {
+        double a = squared(&all[i].f.forget);
+        if (a < least || squared_ratio(&all[i].f) < ratio) continue;
+        all[s->passed] = all[i];
+        all[s->passed].metric = all[s->passed].f.score = a;
+        s->passed++;
+    }
+    return LETHE_OK;
+}
+
 static lethe_status none_left(const lethe_feature_set *s, lethe_err *err) {
     const lethe_feature_removed *r = &s->removed;
     const lethe_feature_opts *o = &s->opts;
@@ -295,7 +371,18 @@ lethe_status lethe_features_select(lethe_feature_set *out, const lethe_feature_c
                               "or does not belong to this model and layer",
                               i);
         }
-        if (keeps(&s, &f)) all[s.passed++] = (ranked){metric_of(&f, &s.opts), f};
+        bool by_square = opts->select == LETHE_SELECT_ACT_SQUARED;
+        if (by_square ? f.forget.fires > 0 : keeps(&s, &f))
+            all[s.passed++] = (ranked){metric_of(&f, &s.opts), f};
+    }
+    if (opts->select == LETHE_SELECT_ACT_SQUARED && s.passed) {
+        size_t n = s.passed;
+        s.passed = 0;
+        lethe_status cut = cut_squared(&s, all, n, err);
+        if (cut) {
+            lethe_free(all);
+            return cut;
+        }
     }
     if (s.passed) qsort(all, s.passed, sizeof *all, better_first);
     lethe_status st = s.passed ? keep_best(&s, all, err) : none_left(&s, err);
@@ -365,8 +452,10 @@ void lethe_feature_set_table(const lethe_feature_set *s, size_t rows, lethe_strb
                       (unsigned long long)r->min_ratio);
     if (wants_positive_diff(s))
         lethe_strbuf_addf(out, ", difference %llu", (unsigned long long)r->diff);
+    bool diff_means = s->opts.select == LETHE_SELECT_DIFF_MEANS;
     lethe_strbuf_addf(out, "; passed %zu, chosen %zu by %s\n\n", s->passed, s->n,
-                      lethe_sort_by_name(s->opts.sort_by));
+                      diff_means ? lethe_sort_by_name(s->opts.sort_by)
+                                 : lethe_select_name(s->opts.select));
     lethe_strbuf_adds(out, " rank  latent   forget %  retain %    near %    ratio  act-ratio      "
                            "score\n");
     size_t n = rows && rows < s->n ? rows : s->n;

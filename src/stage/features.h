@@ -11,6 +11,18 @@
  *              with F = f, or, weighed by activation, F = sum of activations / tokens
  *     score  = diff * log1p(ratio) * log1p(act)
  *
+ * That is the selection diff-means. act-squared is the one of dynamic SAE guardrails (Muhamed et
+ * al. 2025, arXiv 2504.08192):
+ *
+ *     A      = (sum of activations / tokens)^2                   on a corpus
+ *     kept   A_forget >= its 5th percentile, and A_forget / (A_retain + 1e-21) >= its 95th
+ *     rank   by A_forget
+ *
+ * with percentiles over the latents that fire on the forget text at all (a dead one says nothing),
+ * interpolated between ranks; where near texts are given, A_retain is the larger of both. Neither
+ * thresholds nor sort_by matter to it. effect (effect.h) takes the best of diff-means and ranks
+ * them anew by what ablating each alone does to the model.
+ *
  * "near" texts are those that resemble the forget text and must be kept (other fantasy, when Harry
  * Potter is to go). Where given they are weighed in diff; with near_in_retain they also
  * count as retain text everywhere else. Without them everything is the reference experiment's.
@@ -65,6 +77,15 @@ const char *
 lethe_sort_by_name(lethe_sort_by s); /* "ratio", "score", "diff", "act-ratio", "random" */
 bool lethe_sort_by_from_name(const char *name, lethe_sort_by *out); /* "act_ratio" too */
 
+typedef enum lethe_select {
+    LETHE_SELECT_DIFF_MEANS,
+    LETHE_SELECT_ACT_SQUARED,
+    LETHE_SELECT_EFFECT, /* to lethe_features_select: diff-means */
+    LETHE_SELECT_COUNT
+} lethe_select_by;
+const char *lethe_select_name(lethe_select_by s); /* "diff-means", "act-squared", "effect" */
+bool lethe_select_from_name(const char *name, lethe_select_by *out);
+
 /* A latent is kept when every one of these holds; the defaults are the reference experiment's. */
 typedef struct lethe_feature_opts {
     double min_freq;         /* f_forget > 0.001 */
@@ -80,8 +101,11 @@ typedef struct lethe_feature_opts {
     bool equalise;           /* n_retain in ratio scaled to as many tokens as forget has; false */
     lethe_weigh_by weigh_by; /* fires; by activation, diff > 0 must hold */
     lethe_sort_by sort_by;   /* score */
-    size_t num_features;     /* 100; fewer when fewer are kept */
-    uint64_t seed;           /* of LETHE_SORT_RANDOM */
+    lethe_select_by select;  /* diff-means */
+    double forget_percentile, ratio_percentile; /* of act-squared: 5, 95 */
+    size_t effect_windows;                      /* of effect: windows a text and feature; 2 */
+    size_t num_features;                        /* 100; fewer when fewer are kept */
+    uint64_t seed;                              /* of LETHE_SORT_RANDOM */
 } lethe_feature_opts;
 
 lethe_feature_opts lethe_feature_defaults(void);
@@ -94,7 +118,8 @@ typedef struct lethe_corpus_stats {
 typedef struct lethe_feature {
     int32_t index;
     lethe_corpus_stats forget, retain, near; /* retain includes near if near_in_retain */
-    double ratio, act_ratio, diff, score;
+    double ratio, act_ratio, diff;
+    double score; /* of diff-means; act-squared: A_forget; effect: the effect */
 } lethe_feature;
 
 /* How many latents fail each threshold; one latent may fail several. */

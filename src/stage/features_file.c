@@ -40,6 +40,12 @@ static const real_field threshold_fields[] = {
     {"near_weight", OPT(near_weight), 0, DBL_MAX},
 };
 
+/* Files of before there was a choice of selections lack these and "select". */
+static const real_field select_fields[] = {
+    {"forget_percentile", OPT(forget_percentile), 0, 100},
+    {"ratio_percentile", OPT(ratio_percentile), 0, 100},
+};
+
 #define REMOVED(name) offsetof(lethe_feature_removed, name)
 static const count_field removed_fields[] = {
     {"min_freq", REMOVED(min_freq)},
@@ -141,6 +147,11 @@ lethe_status lethe_feature_set_save(const lethe_feature_set *s, const char *path
         put_real(thresholds, &threshold_fields[i], &s->opts, &ok);
     lethe_json_put(thresholds, "near_in_retain", json_boolean(s->opts.near_in_retain), &ok);
     lethe_json_put(thresholds, "equalise", json_boolean(s->opts.equalise), &ok);
+    lethe_json_put(thresholds, "select", json_string(lethe_select_name(s->opts.select)), &ok);
+    for (size_t i = 0; i < COUNT(select_fields); i++)
+        put_real(thresholds, &select_fields[i], &s->opts, &ok);
+    lethe_json_put(thresholds, "effect_windows", json_integer((json_int_t)s->opts.effect_windows),
+                   &ok);
     lethe_json_put(thresholds, "weigh_by", json_string(lethe_weigh_by_name(s->opts.weigh_by)), &ok);
     lethe_json_put(thresholds, "sort_by", json_string(lethe_sort_by_name(s->opts.sort_by)), &ok);
     lethe_json_put(thresholds, "num_features", json_integer((json_int_t)s->opts.num_features), &ok);
@@ -210,6 +221,26 @@ static lethe_status read_config(const lethe_json_ref *top, lethe_feature_set *s,
     return LETHE_OK;
 }
 
+static lethe_status read_select(const lethe_json_ref *o, lethe_feature_opts *opts, lethe_err *err) {
+    lethe_feature_opts d = lethe_feature_defaults();
+    opts->select = d.select;
+    opts->forget_percentile = d.forget_percentile;
+    opts->ratio_percentile = d.ratio_percentile;
+    opts->effect_windows = d.effect_windows;
+    if (!json_object_get(o->value, "select")) return LETHE_OK;
+    lethe_json_ref r = lethe_json_key(o, "select");
+    const char *by;
+    LETHE_TRY(lethe_json_want_string(&r, &by, err));
+    if (!lethe_select_from_name(by, &opts->select))
+        return lethe_json_fail(&r, err, "diff-means, act-squared or effect");
+    for (size_t i = 0; i < COUNT(select_fields); i++)
+        LETHE_TRY(get_real(o, &select_fields[i], opts, err));
+    uint64_t n;
+    LETHE_TRY(get_u64(o, "effect_windows", &n, err));
+    opts->effect_windows = (size_t)n;
+    return LETHE_OK;
+}
+
 static lethe_status read_thresholds(const lethe_json_ref *top, lethe_feature_opts *opts,
                                     lethe_err *err) {
     lethe_json_ref o;
@@ -220,6 +251,7 @@ static lethe_status read_thresholds(const lethe_json_ref *top, lethe_feature_opt
     LETHE_TRY(lethe_json_want_bool(&r, &opts->near_in_retain, err));
     r = lethe_json_key(&o, "equalise");
     LETHE_TRY(lethe_json_want_bool(&r, &opts->equalise, err));
+    LETHE_TRY(read_select(&o, opts, err));
     const char *by;
     r = lethe_json_key(&o, "weigh_by");
     LETHE_TRY(lethe_json_want_string(&r, &by, err));

@@ -85,6 +85,28 @@ lethe_status lethe_pipeline_inspect(lethe_pipeline *p, lethe_cards *result, bool
 lethe_status lethe_pipeline_eval_json(const lethe_config *c, const lethe_eval_result *r,
                                       json_t **out, lethe_err *err);
 
+/* ---- choosing features again and again ------------------------------------------------------- */
+
+/* Statistics of an SAE's latents on each of the run's texts; of near only where there is such text.
+ */
+typedef struct lethe_role_counts {
+    lethe_feature_counts role[LETHE_ROLES];
+} lethe_role_counts;
+void lethe_role_counts_free(lethe_role_counts *c); /* accepts a zeroed one; zeroes it */
+
+/* One pass over the texts. The SAE belongs to config->layer. */
+lethe_status lethe_pipeline_counts(lethe_pipeline *p, const lethe_sae *sae, lethe_role_counts *out,
+                                   lethe_err *err);
+
+/* The features that opts choose from them; select effect runs the model, the others are a matter of
+ * milliseconds. With lethe_ablation_open_set, or lethe_ablation_choose on one that is open, and
+ * lethe_ablation_set this is all that a search over removals needs: model, SAE and statistics stay
+ * open. Neither the SAE's description nor its fingerprint is filled in. Fails: as
+ * lethe_features_select and lethe_effect_measure. */
+lethe_status lethe_pipeline_choose(lethe_pipeline *p, const lethe_sae *sae,
+                                   const lethe_role_counts *counts, const lethe_feature_opts *opts,
+                                   lethe_feature_set *out, lethe_err *err);
+
 /* ---- the removal, for who evaluates or uses it ----------------------------------------------- */
 
 /* What a removal is made of, kept as long as it is used, and where it is: the ablation points into

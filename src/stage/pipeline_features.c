@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "format/jsonio.h"
 #include "sae/encoder.h"
+#include "stage/effect.h"
 #include "stage/pipeline_run.h"
 
 lethe_status lethe_pipeline_feature_opts(const lethe_config *c, lethe_feature_opts *out,
@@ -16,6 +17,19 @@ lethe_status lethe_pipeline_feature_opts(const lethe_config *c, lethe_feature_op
         return lethe_fail(err, LETHE_USAGE,
                           "--sort-by: got \"%s\", want ratio, score, diff, act-ratio or random",
                           c->sort_by);
+    if (!lethe_select_from_name(c->select, &out->select))
+        return lethe_fail(err, LETHE_USAGE,
+                          "--select: got \"%s\", want diff-means, act-squared or effect",
+                          c->select);
+    if (c->effect_windows < 1 || c->effect_windows > INT32_MAX)
+        return lethe_fail(err, LETHE_USAGE, "--effect-windows: got %lld, want at least 1",
+                          (long long)c->effect_windows);
+    if (c->effect_candidates < 0)
+        return lethe_fail(err, LETHE_USAGE, "--effect-candidates: got %lld, want 0 or more",
+                          (long long)c->effect_candidates);
+    out->effect_windows = (size_t)c->effect_windows;
+    out->forget_percentile = c->forget_percentile;
+    out->ratio_percentile = c->ratio_percentile;
     if (c->num_features < 1)
         return lethe_fail(err, LETHE_USAGE, "--num-features: got %lld, want at least 1",
                           (long long)c->num_features);
@@ -76,24 +90,100 @@ static lethe_status tally_rows(void *user, const float *x, const uint8_t *role, 
     return LETHE_OK;
 }
 
-static lethe_status choose(const lethe_pipeline *p, tally *t, const lethe_feature_opts *o,
-                           lethe_feature_set *out, lethe_err *err) {
-    bool near = p->corpus[LETHE_NEAR] != NULL;
-    return lethe_features_select(out, &t->count[LETHE_FORGET], &t->count[LETHE_RETAIN],
-                                 near ? &t->count[LETHE_NEAR] : NULL, o, err);
+void lethe_role_counts_free(lethe_role_counts *c) {
+    for (int r = 0; r < LETHE_ROLES; r++) lethe_feature_counts_free(&c->role[r]);
+    *c = (lethe_role_counts){0};
+}
+
+lethe_status lethe_pipeline_counts(lethe_pipeline *p, const lethe_sae *sae, lethe_role_counts *out,
+                                   lethe_err *err) {
+    tally t = {0};
+    LETHE_TRY(lethe_run_corpora(p, true, err));
+    lethe_status st = tally_open(&t, sae, err);
+    if (!st) st = lethe_run_rows(p, "features", tally_rows, &t, err);
+    for (int r = 0; r < LETHE_ROLES && !st; r++) {
+        out->role[r] = t.count[r];
+        t.count[r] = (lethe_feature_counts){0};
+    }
+    tally_close(&t);
+    return st;
+}
+
+/* Windows of all texts, short ones: a feature's effect is soon seen. */
+static lethe_status effect_windows(lethe_pipeline *p, lethe_mix **mix, lethe_err *err) {
+    lethe_mix_opts o = lethe_run_mix_opts(p);
+    if (o.ctx_len > LETHE_EFFECT_CTX) o.ctx_len = LETHE_EFFECT_CTX;
+    return lethe_mix_open(mix, p->lm, p->corpus, &o, p->env, err);
+}
+
+static lethe_status rank_by_effect(lethe_pipeline *p, const lethe_sae *sae,
+                                   const lethe_feature_opts *o, lethe_feature_set *set,
+                                   lethe_err *err) {
+    lethe_mix *mix = NULL;
+    int32_t *index = NULL;
+    double *effect = NULL;
+    lethe_effect_opts eo = {.layer = (int)p->config->layer,
+                            .hook = p->hook,
+                            .windows = o->effect_windows,
+                            .retain_weight = o->retain_weight,
+                            .near_weight = o->near_weight};
+    lethe_status st = lethe_feature_set_indices(set, &index, err);
+    if (!st) st = lethe_alloc(&effect, set->n, sizeof *effect, "effects of features", err);
+    if (!st) st = effect_windows(p, &mix, err);
+    if (!st) st = lethe_effect_measure(p->lm, sae, mix, index, set->n, &eo, effect, p->env, err);
+    if (!st) st = lethe_effect_rank(set, effect, o->num_features, err);
+    lethe_mix_close(&mix);
+    lethe_free(index);
+    lethe_free(effect);
+    return st;
+}
+
+static size_t candidates(const lethe_config *c, const lethe_feature_opts *o) {
+    return c->effect_candidates ? (size_t)c->effect_candidates : 2 * o->num_features;
+}
+
+lethe_status lethe_pipeline_choose(lethe_pipeline *p, const lethe_sae *sae,
+                                   const lethe_role_counts *counts, const lethe_feature_opts *o,
+                                   lethe_feature_set *out, lethe_err *err) {
+    bool near = p->corpus[LETHE_NEAR] != NULL, effect = o->select == LETHE_SELECT_EFFECT;
+    lethe_feature_opts first = *o;
+    if (effect) first.num_features = candidates(p->config, o);
+    LETHE_TRY(lethe_features_select(out, &counts->role[LETHE_FORGET], &counts->role[LETHE_RETAIN],
+                                    near ? &counts->role[LETHE_NEAR] : NULL, &first, err));
+    if (!effect) return LETHE_OK;
+    out->opts.num_features = o->num_features;
+    lethe_status st = rank_by_effect(p, sae, o, out, err);
+    if (st) lethe_feature_set_free(out);
+    return st;
+}
+
+/* What the selections other than diff-means depend on besides. */
+static json_t *select_identity(const lethe_config *c, const lethe_feature_opts *o) {
+    switch (o->select) {
+    case LETHE_SELECT_ACT_SQUARED:
+        return json_pack("{s:s, s:f, s:f}", "by", "act-squared", "forget_percentile",
+                         o->forget_percentile, "ratio_percentile", o->ratio_percentile);
+    case LETHE_SELECT_EFFECT:
+        return json_pack("{s:s, s:I, s:I}", "by", "effect", "windows",
+                         (json_int_t)o->effect_windows, "candidates", (json_int_t)candidates(c, o));
+    case LETHE_SELECT_DIFF_MEANS:
+    case LETHE_SELECT_COUNT: break;
+    }
+    return json_string("diff-means");
 }
 
 static lethe_status features_key(const lethe_pipeline *p, const lethe_feature_opts *o, size_t k,
                                  const char *sae_hash, char key[LETHE_HASH_HEX], lethe_err *err) {
     json_t *all = json_pack(
-        "{s:s, s:I, s:o?, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:b, s:b, s:i, s:I}",
+        "{s:s, s:I, s:o?, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:b, s:b, s:i, s:I, "
+        "s:o}",
         "sae", sae_hash, "k", (json_int_t)k, "rows", lethe_run_rows_identity(p), "min_freq",
         o->min_freq, "min_forget_fires", o->min_forget_fires, "max_retain_freq", o->max_retain_freq,
         "max_freq", o->max_freq, "min_ratio", o->min_ratio, "ratio_smoothing", o->ratio_smoothing,
         "activation_eps", o->activation_eps, "near_weight", o->near_weight, "retain_weight",
         o->retain_weight, "weigh_by", (int)o->weigh_by, "near_in_retain", o->near_in_retain,
         "equalise", o->equalise, "sort_by", (int)o->sort_by, "num_features",
-        (json_int_t)o->num_features);
+        (json_int_t)o->num_features, "select", select_identity(p->config, o));
     return lethe_run_key(all, key, err);
 }
 
@@ -107,7 +197,7 @@ lethe_status lethe_pipeline_features(lethe_pipeline *p, lethe_feature_set *resul
     lethe_sae_meta meta;
     char sae_hash[LETHE_HASH_HEX], key[LETHE_HASH_HEX], *path = NULL;
     LETHE_TRY(lethe_run_sae(p, &sae, &meta, sae_hash, err));
-    tally t = {0};
+    lethe_role_counts counts = {0};
     double start = lethe_seconds();
     lethe_status st = features_key(p, &o, sae.k, sae_hash, key, err);
     if (!st) st = lethe_pipeline_path(p, "features.json", &path, err);
@@ -116,9 +206,8 @@ lethe_status lethe_pipeline_features(lethe_pipeline *p, lethe_feature_set *resul
         st = lethe_feature_set_load(result, path, err);
         goto done;
     }
-    if (!st) st = tally_open(&t, &sae, err);
-    if (!st) st = lethe_run_rows(p, "features", tally_rows, &t, err);
-    if (!st) st = choose(p, &t, &o, result, err);
+    if (!st) st = lethe_pipeline_counts(p, &sae, &counts, err);
+    if (!st) st = lethe_pipeline_choose(p, &sae, &counts, &o, result, err);
     if (!st) {
         result->sae = meta;
         memcpy(result->sae_hash, sae_hash, sizeof result->sae_hash);
@@ -131,7 +220,7 @@ lethe_status lethe_pipeline_features(lethe_pipeline *p, lethe_feature_set *resul
             json_pack("{s:I, s:f}", "features", (json_int_t)result->n, "seconds", info->seconds),
             err);
 done:
-    tally_close(&t);
+    lethe_role_counts_free(&counts);
     lethe_sae_free(&sae);
     lethe_free(path);
     return st;

@@ -67,7 +67,57 @@ ok "$LETHE" eval --patch special.safetensors "${few[@]}" --out demo --json
 check "the patch says whether special positions count" [ "$("$JSONGET" out config.ablate_special)" = true ]
 number out config.ablation_scale '==' 0
 
+# ---- methods, guard, several at once
+ok "$LETHE" patch --out run --method clamp --strength 2 --guard auto --to clamp.safetensors --quiet --json
+check "the patch's method" [ "$("$JSONGET" out method)" = clamp ]
+number out guard '<=' 1
+number out guard_window '==' 16
+share=$("$JSONGET" out guard)
+ok "$LETHE" eval --patch clamp.safetensors "${few[@]}" --out demo --json
+check "it is done as the patch says" [ "$("$JSONGET" out config.method)" = clamp ]
+number out config.strength '==' 2
+number out config.guard '==' "$share"
+check "eval.json has it" [ "$("$JSONGET" demo/eval.json config.clamp_unit)" = activation ]
+ok "$LETHE" eval --patch clamp.safetensors --method direction --strength 0.1 --direction-gated --guard off "${few[@]}" --out demo --json
+check "unless the command line has another" [ "$("$JSONGET" out config.method)" = direction ]
+check "and no guard" [ "$("$JSONGET" out config.guard)" = null ]
+ok "$LETHE" eval --patch clamp.safetensors --patch special.safetensors "${few[@]}" --out demo --json
+check "two removals, each in its own way" [ "$("$JSONGET" out config.removals.0.method) $("$JSONGET" out config.removals.1.method)" = "clamp scale" ]
+number out config.removals.1.strength '==' 0
+expect 2 "with several patches each is done as it says itself: leave out --scale" "$LETHE" eval --patch clamp.safetensors special.safetensors --scale -1 --probes few_probes.json --out demo
+ok "$LETHE" eval --out run "${few[@]}" --method clamp --strength 0.5 --clamp-unit norm --guard 0.25 --guard-window 8 --json
+check "the exact gate, too" [ "$("$JSONGET" out config.clamp_unit)" = norm ]
+number out config.guard '==' 0.25
+ok "$LETHE" eval --out run "${few[@]}" --scale -1 --guard off --json
+check "--scale is method scale" [ "$("$JSONGET" out config.method)" = scale ]
+
 # ---- what does not fit
+with() { "$LETHE" eval --out run --probes few_probes.json "$@"; }
+expect 2 "want scale, clamp or direction" with --method burn
+expect 2 "want activation or norm" with --method clamp --clamp-unit metres
+expect 2 "--strength is -1, must be 0 or more" with --method clamp --strength -1
+expect 2 "--strength is for --method clamp or direction" with --method scale --strength 2
+expect 2 "--scale is for --method scale" with --method clamp --scale -1
+expect 2 "--clamp-unit is for --method clamp" with --method direction --clamp-unit norm
+expect 2 "--direction-gated is for --method direction" with --method clamp --direction-gated
+expect 2 "want off, auto or a share" with --guard maybe
+expect 2 "--guard is 1.5, must be a share from 0 to 1" with --guard 1.5
+expect 2 "--guard-window: got -1" with --guard 0.5 --guard-window -1
+expect 2 "--guard-window is for --guard auto or a share" with --guard off --guard-window 4
+choose_by() { "$LETHE" features --out run --num-features 5 --quiet "$@"; }
+expect 2 "want diff-means, act-squared or effect" choose_by --select luck
+expect 2 "--ratio-percentile is 101, must be 0 to 100" choose_by --select act-squared --ratio-percentile 101
+expect 2 "--effect-windows: got 0" choose_by --select effect --effect-windows 0
+expect 2 "--effect-candidates: got -1" choose_by --select effect --effect-candidates -1
+ok choose_by --select act-squared
+check "features.json says how" [ "$("$JSONGET" run/features.json thresholds.select)" = act-squared ]
+ok choose_by --select effect --effect-candidates 8 --effect-windows 1 --min-forget-fires 4 --near-weight 0 --retain-weight 0
+check "another selection is another choice" [ "$("$JSONGET" run/features.json thresholds.select)" = effect ]
+cp run/features.json effect.json
+ok choose_by --fresh --threads 1
+check "the same choice with one thread" cmp -s run/features.json effect.json
+ok choose
+
 eval_with() { "$LETHE" eval --model "$model" --probes few_probes.json --out bad "$@"; }
 expect 3 "none.safetensors" eval_with --patch none.safetensors
 echo "no patch" >text.safetensors

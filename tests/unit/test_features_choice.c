@@ -192,6 +192,48 @@ static void bad_options(void **state) {
     lethe_feature_counts_free(&empty);
 }
 
+/* Latents whose squares and ratios are known; percentiles as numpy's, by rank. */
+static void act_squared(void **state) {
+    (void)state;
+    /* sums 1..5 on 10 tokens: A = 0.01 .. 0.25; retain sums so that the ratios are 1, 4, 9, 16, 1
+     */
+    lethe_feature_counts f = counts(10, (const uint64_t[M]){1, 2, 3, 4, 5, 0}, 1);
+    lethe_feature_counts r = counts(10, (const uint64_t[M]){1, 1, 1, 1, 5, 9}, 1);
+    lethe_feature_counts n = counts(10, (const uint64_t[M]){1, 0, 0, 4, 0, 0}, 1);
+    lethe_feature_opts o = lethe_feature_defaults();
+    o.select = LETHE_SELECT_ACT_SQUARED;
+    o.forget_percentile = 25; /* of 0.01, 0.04, 0.09, 0.16, 0.25: rank 1, 0.04 */
+    o.ratio_percentile = 50;  /* of 1, 4, 9, 16, 1: rank 2, 4 */
+    lethe_feature_set s;
+    assert_ok(lethe_features_select(&s, &f, &r, NULL, &o, &err), &err);
+    assert_int_equal(s.passed, 3);
+    const int32_t want[] = {3, 2, 1};
+    for (size_t i = 0; i < 3; i++) assert_int_equal(s.item[i].index, want[i]);
+    assert_true(fabs(s.item[0].score - 0.16) < 1e-7);
+    lethe_feature_set_free(&s);
+    /* 30 % of rank 4 is 1.2: 0.04 + 0.2 * 0.05, which latent 1 misses */
+    o.forget_percentile = 30;
+    o.num_features = 1;
+    assert_ok(lethe_features_select(&s, &f, &r, NULL, &o, &err), &err);
+    assert_int_equal(s.passed, 2);
+    assert_int_equal(s.n, 1);
+    assert_int_equal(s.item[0].index, 3);
+    lethe_feature_set_free(&s);
+    /* near text counts where it is more: latent 3 has the ratio 1 now, of 1, 4, 9, 1, 1 */
+    o.forget_percentile = 0;
+    o.ratio_percentile = 75;
+    assert_ok(lethe_features_select(&s, &f, &r, &n, &o, &err), &err);
+    assert_int_equal(s.passed, 2);
+    assert_int_equal(s.item[0].index, 2);
+    lethe_feature_set_free(&s);
+    o.ratio_percentile = 101;
+    assert_int_equal(lethe_features_select(&s, &f, &r, NULL, &o, &err), LETHE_USAGE);
+    assert_non_null(strstr(err.text, "--ratio-percentile is 101"));
+    lethe_feature_counts_free(&f);
+    lethe_feature_counts_free(&r);
+    lethe_feature_counts_free(&n);
+}
+
 static void names(void **state) {
     (void)state;
     lethe_sort_by by;
@@ -246,10 +288,11 @@ static void no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(formulas),       cmocka_unit_test(near_texts),
-        cmocka_unit_test(scaled_options), cmocka_unit_test(none_left),
-        cmocka_unit_test(bad_options),    cmocka_unit_test(names),
-        cmocka_unit_test(skipped_tokens), cmocka_unit_test(no_memory),
+        cmocka_unit_test(act_squared), cmocka_unit_test(formulas),
+        cmocka_unit_test(near_texts),  cmocka_unit_test(scaled_options),
+        cmocka_unit_test(none_left),   cmocka_unit_test(bad_options),
+        cmocka_unit_test(names),       cmocka_unit_test(skipped_tokens),
+        cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

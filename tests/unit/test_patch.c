@@ -237,6 +237,59 @@ static void cut_off(void **state) {
     assert_int_equal(lethe_patch_load(&p, bad, &err), LETHE_NOTFOUND);
 }
 
+/* Each method with its numbers; and what may not be. */
+static void other_methods(void **state) {
+    (void)state;
+    static const lethe_intervention each[] = {
+        {.method = LETHE_METHOD_CLAMP, .strength = 1.0 / 3},
+        {.method = LETHE_METHOD_CLAMP, .strength = 2, .unit = LETHE_CLAMP_NORM},
+        {.method = LETHE_METHOD_DIRECTION, .strength = 1},
+        {.method = LETHE_METHOD_DIRECTION, .strength = 0.1, .gated = true},
+        {.strength = -3, .guard = true, .guard_share = 0.1, .guard_window = 7},
+    };
+    const lethe_intervention before = original.how;
+    for (size_t i = 0; i < N; i++) original.mean[i] = 1 + (float)i;
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        lethe_patch p = {0};
+        original.how = each[i];
+        assert_ok(lethe_patch_save(&original, bad, &err), &err);
+        assert_ok(lethe_patch_load(&p, bad, &err), &err);
+        assert_int_equal(p.how.method, each[i].method);
+        assert_true(p.how.strength == each[i].strength);
+        assert_int_equal(p.how.unit, each[i].unit);
+        assert_int_equal(p.how.gated, each[i].gated);
+        assert_int_equal(p.how.guard, each[i].guard);
+        assert_true(p.how.guard_share == each[i].guard_share);
+        assert_int_equal(p.how.guard_window, each[i].guard_window);
+        assert_memory_equal(p.mean, original.mean, N * sizeof(float));
+        assert_memory_equal(p.centre, original.centre, N * sizeof(float));
+        lethe_patch_free(&p);
+    }
+    original.mean[1] = NAN; /* not known, so not written */
+    original.how = each[0];
+    assert_ok(lethe_patch_save(&original, bad, &err), &err);
+    refuse("\"mean\"", "clamp without means");
+    original.how = each[1];
+    original.how.strength = -1;
+    assert_ok(lethe_patch_save(&original, bad, &err), &err);
+    refuse("--strength is -1", "negative");
+    original.how = each[4];
+    original.how.guard_share = 2;
+    assert_ok(lethe_patch_save(&original, bad, &err), &err);
+    refuse("--guard is 2", "a share of 2");
+    original.how = before;
+    write_bad(-1, NO_FLAW, "method", "burn"); /* what it writes lacks the newer tensors */
+    refuse("\"method\" is \"burn\", want scale, clamp or direction", "");
+    write_bad(-1, NO_FLAW, "method", "clamp");
+    refuse("\"strength\" is missing", "");
+    lethe_patch p = {0};
+    write_bad(-1, NO_FLAW, NULL, NULL);
+    assert_ok(lethe_patch_load(&p, bad, &err), &err);
+    assert_true(isnan(p.centre[0]) && isnan(p.mean[N - 1]));
+    assert_int_equal(p.how.method, LETHE_METHOD_SCALE);
+    lethe_patch_free(&p);
+}
+
 static void whose_model(void **state) {
     (void)state;
     lethe_lm_info info = {.name = "this one", .d_model = D};
@@ -277,7 +330,7 @@ int main(void) {
         cmocka_unit_test(round_trip),  cmocka_unit_test(without_a_flaw),
         cmocka_unit_test(bad_tensors), cmocka_unit_test(bad_metadata),
         cmocka_unit_test(cut_off),     cmocka_unit_test(whose_model),
-        cmocka_unit_test(no_memory),
+        cmocka_unit_test(no_memory),   cmocka_unit_test(other_methods),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     lethe_patch_free(&original);
