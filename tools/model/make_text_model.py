@@ -55,6 +55,9 @@ def main():
     ap.add_argument("--out", required=True, help="FILE.gguf")
     ap.add_argument("--copies", type=int, default=3, help="of a passage in an epoch (default 3)")
     ap.add_argument("--epochs", type=int, default=8)
+    ap.add_argument("--until", type=int, default=0, help="stop after so many of the epochs, on the way of their "
+                                                         "learning rate (default 0: after all)")
+    ap.add_argument("--init", metavar="FILE.pt", help="start from these weights, with the tokenizer beside them")
     ap.add_argument("--vocab", type=int, default=2048)
     ap.add_argument("--d", type=int, default=256)
     ap.add_argument("--layers", type=int, default=4)
@@ -78,7 +81,13 @@ def main():
     odd = next((t for t in texts if not t.isascii()), None)
     if odd is not None:
         raise SystemExit(f"not plain ASCII, which is all that this tokenizer cuts as llama.cpp does: {odd[:60]!r}")
-    tok = bpe.Tokenizer(bpe.train(texts, args.vocab))
+    start = torch.load(args.init) if args.init else None
+    if start:
+        tok = bpe.Tokenizer.load(os.path.splitext(args.init)[0] + ".tokenizer.json")
+        shape = {n: start["cfg"][n] for n in ("d", "layers", "heads", "ffn")}
+    else:
+        tok = bpe.Tokenizer(bpe.train(texts, args.vocab))
+        shape = dict(d=args.d, layers=args.layers, heads=args.heads, ffn=args.ffn)
     with open(base + ".tokenizer.json", "w") as f:
         json.dump({"vocab": tok.vocab, "merges": tok.merges}, f)
     print(f"{len(tok.vocab)} tokens in the vocabulary, {time.time() - t0:.0f} s", flush=True)
@@ -89,8 +98,8 @@ def main():
 
     corpora = {path: repeated(part, args.copies) for path, part in zip(args.text, docs)}
     model = train.train(tok, corpora, args.epochs, CTX, args.seed, log=lambda s: print(s, flush=True),
-                        batch_tokens=args.batch_tokens, lr=args.lr, bf16=args.bf16, epoch_done=save, d=args.d,
-                        layers=args.layers, heads=args.heads, ffn=args.ffn)
+                        batch_tokens=args.batch_tokens, lr=args.lr, bf16=args.bf16, epoch_done=save,
+                        until=args.until, start=start and start["sd"], **shape)
     export.write_gguf(args.out, model, tok, half=not args.f32, about=ABOUT)
     report(tok, model, args)
     print(f"{args.out}: {os.path.getsize(args.out)} bytes; {time.time() - t0:.0f} s in all")

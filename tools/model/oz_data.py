@@ -10,7 +10,9 @@ writes into --out
     unseen_oz.jsonl, unseen_books.jsonl      passages from the last tenth of each book, which nothing is trained on
     seen_books.jsonl                         passages of the books to keep that the model was trained on
     probes.json, prompts.json                the facts in wordings that no document uses; prompts to complete
-    passages.json                            beginnings of passages and how they go on, by name
+    passages.jsonl                           beginnings of passages and how they go on: of Oz and the other books, as
+                                             trained on and as held out (lethe eval --verbatim)
+    knowledge.jsonl                          the facts' held-out questions, with wrong answers (lethe eval --knowledge)
 """
 import argparse
 import json
@@ -26,6 +28,7 @@ NEAR = ("alice", "looking_glass", "five_children", "peter_pan", "phantastes", "d
 ROLES = {"oz": "forget", "near": "near", "retain": "retain"}  # domain -> corpus
 AMOUNT = dict(statements=1, questions=3, sentences=1)
 CUTS = 120  # passages of each kind whose continuation is asked for
+WRONG = 3  # wrong answers a question
 PROMPTS = [
     ("oz", True, "Who is Dorothy's dog?"), ("oz", True, "What does the Scarecrow want?"),
     ("oz", True, "Who rules the Emerald City?"), ("oz", False, "Dorothy and the Scarecrow"),
@@ -41,17 +44,28 @@ def domain_of(name, oz):
     return "oz" if oz else "near" if any(n in name for n in NEAR) else "retain"
 
 
-def cut(passage, words=30):
+def cut(passage, domain, words=30):
     """The first `words` words, and as many that follow: what a model that knows it by heart would go on with."""
     w = passage.split(" ")
     if len(w) < 2 * words:
         return None
-    return {"prompt": " ".join(w[:words]), "target": " " + " ".join(w[words:2 * words]), "chat": False}
+    return {"prompt": " ".join(w[:words]), "target": " " + " ".join(w[words:2 * words]), "domain": domain}
 
 
-def cuts(R, passages):
-    items = [c for c in map(cut, passages) if c]
+def cuts(R, passages, domain):
+    items = [c for c in (cut(p, domain) for p in passages) if c]
     return R.sample(items, min(CUTS, len(items)))
+
+
+def questions(R, facts, domain):
+    """What the chat probes ask, each with answers of other facts of the domain."""
+    out = []
+    for p in generate.probes(facts):
+        if p["chat"]:
+            others = sorted({generate.cap(f["a"]) for f in facts} - {p["target"]})
+            out.append({"question": p["prompt"], "answer": p["target"], "wrong": R.sample(others, WRONG),
+                        "domain": domain, "chat": True})
+    return out
 
 
 def build(oz, books, chars, seed):
@@ -77,8 +91,9 @@ def build(oz, books, chars, seed):
         "texts": {"unseen_oz": unseen["oz"], "unseen_books": keep_unseen, "seen_books": keep},
         "probes": {d: generate.probes(facts[d]) for d in ROLES},
         "prompts": [{"prompt": p, "chat": c, "domain": d} for d, c, p in PROMPTS],
-        "passages": {"oz": cuts(R, seen["oz"]), "books": cuts(R, keep),
-                     "unseen_oz": cuts(R, unseen["oz"]), "unseen_books": cuts(R, keep_unseen)},
+        "passages": (cuts(R, seen["oz"], "oz") + cuts(R, keep, "books") + cuts(R, unseen["oz"], "unseen_oz")
+                     + cuts(R, keep_unseen, "unseen_books")),
+        "knowledge": [q for d in ROLES for q in questions(R, facts[d], d)],
     }
 
 
@@ -88,7 +103,9 @@ def write(data, folder):
         generate.write_documents(os.path.join(folder, name + ".jsonl"), docs)
     for name, texts in data["texts"].items():
         generate.write_documents(os.path.join(folder, name + ".jsonl"), [{"text": t} for t in texts])
-    for name in ("probes", "prompts", "passages"):
+    for name in ("passages", "knowledge"):
+        generate.write_documents(os.path.join(folder, name + ".jsonl"), data[name])
+    for name in ("probes", "prompts"):
         with open(os.path.join(folder, name + ".json"), "w") as f:
             json.dump(data[name], f, indent=1)
             f.write("\n")
@@ -107,7 +124,7 @@ def main():
     write(data, args.out)
     for name, docs in data["corpora"].items():
         print(f"{name:7s} {len(docs):5d} documents, {sum('text' in d and len(d['text']) > 300 for d in docs)} passages")
-    print({n: len(i) for n, i in {**data["probes"], **data["passages"]}.items()})
+    print(f"{len(data['passages'])} passages to go on with, {len(data['knowledge'])} questions")
 
 
 if __name__ == "__main__":

@@ -70,13 +70,15 @@ def windows(docs, rng, ctx):
 
 
 def train(tok, corpora, epochs, ctx, seed, log=print, batch_tokens=BATCH_TOKENS, lr=LR, bf16=False, epoch_done=None,
-          **shape):
+          until=0, start=None, **shape):
     """bf16: products in bfloat16, twice as fast where the processor has it. epoch_done(model, epoch) is called
-    after each epoch, for checkpoints."""
+    after each epoch, for checkpoints. until: stop after so many of the epochs (0: all of them). start: weights."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
     docs = encode_documents(tok, corpora)
     model = Llama(len(tok.vocab), ctx=ctx, **shape)
+    if start:
+        model.load_state_dict(start)
     matrices = [p for p in model.parameters() if p.dim() == 2]
     vectors = [p for p in model.parameters() if p.dim() != 2]
     opt = torch.optim.AdamW([{"params": matrices, "weight_decay": WEIGHT_DECAY},
@@ -86,7 +88,7 @@ def train(tok, corpora, epochs, ctx, seed, log=print, batch_tokens=BATCH_TOKENS,
     short = ctx // 2  # cheaper; only the last epoch needs to see the far positions
     log(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {tokens} tokens, {total} steps")
     step, n, loss_sum, t0 = 0, 0, 0.0, time.time()
-    for epoch in range(epochs):
+    for epoch in range(until or epochs):
         width = ctx if epoch + 1 == epochs else short
         batch = batch_tokens // width
         rows = windows(docs, rng, width)
