@@ -144,6 +144,7 @@ void lethe_options_help(const lethe_cmd *cmd, FILE *to) {
         {LETHE_FOR_SAE | LETHE_FOR_ENCODE | LETHE_FOR_RUN | LETHE_FOR_PATCH | LETHE_FOR_REMOVAL,
          "Files"},
         {LETHE_FOR_REPORT | LETHE_FOR_INSPECT, "What to show"},
+        {LETHE_FOR_TUNE, "Search"},
         {LETHE_FOR_BENCH, "Measurement"},
         {LETHE_FOR_ALL, "General"},
     };

@@ -27,6 +27,7 @@
 #define REPORT LETHE_FOR_REPORT
 #define INSPECT LETHE_FOR_INSPECT
 #define JUDGE LETHE_FOR_JUDGE
+#define TUNE LETHE_FOR_TUNE
 #define KEEP true
 #define ONCE false
 #define AT(field) offsetof(lethe_config, field)
@@ -272,6 +273,18 @@ const lethe_setting lethe_settings[] = {
     {"from", NULL, LETHE_KIND_STR, AT(from), REPORT, ONCE, NULL, "PATH",
      "run directory or file of results to report on; not given: the run of --out"},
 
+    /* Search */
+    {"minutes", NULL, LETHE_KIND_NUM, AT(minutes), TUNE, ONCE, "0", "X",
+     "stop after so many minutes, training and report included; 0: no limit"},
+    {"trials", NULL, LETHE_KIND_INT, AT(trials), TUNE, ONCE, "150", "N",
+     "removals to try, at most; 0: no limit"},
+    {"layers", NULL, LETHE_KIND_STR, AT(layers), TUNE, ONCE, "auto", "LIST",
+     "layers to search, with commas between; auto: that of --layer and up to three around it"},
+    {"damage-weight", NULL, LETHE_KIND_NUM, AT(damage_weight), TUNE, ONCE, "4", "X",
+     "chosen is the least share that is left + X x damage"},
+    {"compare", NULL, LETHE_KIND_FLAG, AT(compare), TUNE, ONCE, NULL, NULL,
+     "report the best removal of every method and ranking, too"},
+
     /* Bench */
     {"what", NULL, LETHE_KIND_STR, AT(what), BENCH, ONCE, "all", "PART",
      "what to measure: all, or some of train, encode, gate, harvest, decode with commas between"},
@@ -287,10 +300,10 @@ const lethe_setting lethe_settings[] = {
      "train: the step on a single thread as well"},
 
     /* Files and output */
-    {"sae", NULL, LETHE_KIND_PATH, AT(sae), SAE | BENCH, ONCE, NULL, "FILE",
+    {"sae", NULL, LETHE_KIND_PATH, AT(sae), SAE | BENCH | TUNE, ONCE, NULL, "FILE",
      "the SAE; in a run not given: its sae.safetensors"},
-    {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL | PATCH | BENCH | INSPECT, ONCE, NULL, "FILE",
-     "chosen features; in a run not given: its features.json"},
+    {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL | PATCH | BENCH | INSPECT, ONCE, NULL,
+     "FILE", "chosen features; in a run not given: its features.json"},
     {"patch", NULL, LETHE_KIND_PATHS, AT(patch), REMOVAL | BENCH, ONCE, NULL, "FILE..",
      "removals that \"lethe patch\" wrote, instead of SAE and features; each brings layer, hook "
      "and "

@@ -46,6 +46,7 @@ enum {
     LETHE_FOR_REMOVAL = 1 << 12, /* commands that apply a finished removal: SAE and features, or a
                                     patch */
     LETHE_FOR_JUDGE = 1 << 13,   /* lethe judge */
+    LETHE_FOR_TUNE = 1 << 14,    /* lethe tune */
     LETHE_FOR_REPORT = 1 << 20,  /* what people look at: lethe report */
     LETHE_FOR_INSPECT = 1 << 21  /* lethe inspect */
 };
@@ -93,6 +94,11 @@ typedef struct lethe_config {
     /* patch */
     char *to;
     lethe_list patch;
+    /* search */
+    double minutes, damage_weight;
+    int64_t trials;
+    char *layers;
+    bool compare;
     /* encode */
     bool dense;
     /* inspect, report */

@@ -36,6 +36,7 @@ typedef struct lethe_pipeline {
     size_t n_patches;
     lethe_corpus *corpus[LETHE_ROLES];
     char corpus_hash[LETHE_ROLES][LETHE_HASH_HEX];
+    bool borrows_lm;         /* of another pipeline: not closed with this one */
     bool resume_if_possible; /* train: go on from a checkpoint that fits, start again otherwise */
 } lethe_pipeline;
 
@@ -44,6 +45,11 @@ typedef struct lethe_pipeline {
 lethe_status lethe_pipeline_open(lethe_pipeline *p, lethe_config *config, const char *version,
                                  const lethe_env *env, lethe_err *err);
 void lethe_pipeline_close(lethe_pipeline *p);
+
+/* Another run directory, config->out, on a pipeline's open model: settings of its own (borrowed),
+ * the layer and window given. Close it before `from`. Fails: as lethe_pipeline_open. */
+lethe_status lethe_pipeline_branch(lethe_pipeline *p, const lethe_pipeline *from,
+                                   lethe_config *config, lethe_err *err);
 
 /* The layer for --layer -1: the middle one, 15 of 32. */
 int lethe_pipeline_middle_layer(int n_layer);
@@ -126,11 +132,12 @@ void lethe_removal_close(lethe_removal *r); /* accepts a zeroed one; zeroes it *
 
 /* The guard's threshold for this ablation, at this site of the model as it is: the quantile
  * LETHE_GUARD_QUANTILE of the largest shares in the windows of the run's retain text, or of its
- * near text where that is more. At most LETHE_GUARD_TOKENS tokens are read. The ablation keeps its
- * intervention; only guard_window of it matters. Fails: USAGE (no retain text), STOPPED. */
+ * near text where that is more. At most max_tokens tokens are read (0: LETHE_GUARD_TOKENS). The
+ * ablation keeps its intervention; only guard_window of it matters. Fails: USAGE (no retain text),
+ * STOPPED. */
 #define LETHE_GUARD_TOKENS 131072u
 lethe_status lethe_pipeline_guard(lethe_pipeline *p, lethe_ablation *a, int layer, lethe_hook hook,
-                                  double *share, lethe_err *err);
+                                  uint64_t max_tokens, double *share, lethe_err *err);
 
 /* Settings as options of the parts. guard_auto: guard_share is to be calibrated. */
 lethe_status lethe_pipeline_intervention(const lethe_config *c, lethe_intervention *out,

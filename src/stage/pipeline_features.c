@@ -21,6 +21,11 @@ lethe_status lethe_pipeline_feature_opts(const lethe_config *c, lethe_feature_op
         return lethe_fail(err, LETHE_USAGE,
                           "--select: got \"%s\", want diff-means, act-squared or effect",
                           c->select);
+    if (out->select == LETHE_SELECT_ACT_SQUARED && out->sort_by != LETHE_SORT_SCORE)
+        return lethe_fail(err, LETHE_USAGE,
+                          "--sort-by %s has no say in --select act-squared (add: --select "
+                          "diff-means)",
+                          c->sort_by);
     if (c->effect_windows < 1 || c->effect_windows > INT32_MAX)
         return lethe_fail(err, LETHE_USAGE, "--effect-windows: got %lld, want at least 1",
                           (long long)c->effect_windows);

@@ -30,7 +30,7 @@ static lethe_status calibrate_guard(lethe_pipeline *p, lethe_patch *patch, lethe
     lethe_ablation *a;
     LETHE_TRY(lethe_ablation_open_patch(&a, patch, err));
     lethe_status st =
-        lethe_pipeline_guard(p, a, patch->layer, patch->hook, &patch->how.guard_share, err);
+        lethe_pipeline_guard(p, a, patch->layer, patch->hook, 0, &patch->how.guard_share, err);
     lethe_ablation_close(&a);
     return st;
 }

@@ -51,6 +51,7 @@ lethe_status lethe_pipeline_intervention(const lethe_config *c, lethe_interventi
 typedef struct watch {
     lethe_pipeline *p;
     lethe_ablation *ablation;
+    uint64_t max_tokens;
     lethe_mix *mix;
     int32_t *token; /* [n_seq, ctx] */
     lethe_seq *seq; /* [n_seq] */
@@ -72,7 +73,7 @@ static lethe_status watch_open(watch *w, size_t n_seq, size_t ctx, lethe_err *er
         [LETHE_NEAR] = w->p->corpus[LETHE_NEAR], [LETHE_RETAIN] = w->p->corpus[LETHE_RETAIN]};
     lethe_mix_opts o = lethe_run_mix_opts(w->p);
     o.forget_share = 0;
-    if (!o.max_tokens || o.max_tokens > LETHE_GUARD_TOKENS) o.max_tokens = LETHE_GUARD_TOKENS;
+    if (!o.max_tokens || o.max_tokens > w->max_tokens) o.max_tokens = w->max_tokens;
     LETHE_TRY(lethe_alloc(&w->token, n_seq, ctx * sizeof *w->token, "windows", err));
     LETHE_TRY(lethe_alloc(&w->seq, n_seq, sizeof *w->seq, "windows", err));
     LETHE_TRY(lethe_alloc(&w->role, n_seq, sizeof *w->role, "windows", err));
@@ -126,13 +127,13 @@ static lethe_status watch_all(watch *w, lethe_err *err) {
 }
 
 lethe_status lethe_pipeline_guard(lethe_pipeline *p, lethe_ablation *a, int layer, lethe_hook hook,
-                                  double *share, lethe_err *err) {
+                                  uint64_t max_tokens, double *share, lethe_err *err) {
     if (!p->config->retain.n)
         return lethe_fail(err, LETHE_USAGE,
                           "--guard auto needs the retain text to calibrate on, which is not known "
                           "here (pass a share, or use the directory of the run)");
     LETHE_TRY(lethe_run_corpora(p, false, err));
-    watch w = {.p = p, .ablation = a};
+    watch w = {.p = p, .ablation = a, .max_tokens = max_tokens ? max_tokens : LETHE_GUARD_TOKENS};
     const lethe_intervention before = *lethe_ablation_how(a);
     /* A share of 1 is never passed: the guard looks on, and nothing is touched. */
     lethe_intervention look = before;
@@ -200,7 +201,8 @@ static lethe_status from_patches(const lethe_pipeline *p, lethe_removal *r,
 
 static lethe_status set_guard(lethe_pipeline *p, lethe_ablation *a, lethe_intervention *how,
                               lethe_err *err) {
-    LETHE_TRY(lethe_pipeline_guard(p, a, (int)p->config->layer, p->hook, &how->guard_share, err));
+    LETHE_TRY(
+        lethe_pipeline_guard(p, a, (int)p->config->layer, p->hook, 0, &how->guard_share, err));
     lethe_log(p->env, LETHE_LOG_INFO, "guard: acts where the share passes %.4g", how->guard_share);
     return lethe_ablation_set(a, how, err);
 }

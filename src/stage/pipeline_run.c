@@ -197,9 +197,25 @@ lethe_status lethe_pipeline_open(lethe_pipeline *p, lethe_config *config, const 
     return st;
 }
 
+lethe_status lethe_pipeline_branch(lethe_pipeline *p, const lethe_pipeline *from,
+                                   lethe_config *config, lethe_err *err) {
+    *p = (lethe_pipeline){.config = config,
+                          .env = from->env,
+                          .lm = from->lm,
+                          .borrows_lm = true,
+                          .hook = from->hook,
+                          .dir = lethe_strdup(config->out)};
+    lethe_status st = p->dir ? LETHE_OK : lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    const char *version = json_string_value(json_object_get(from->record, "lethe"));
+    if (!st) st = lethe_lm_check_layer(p->lm, (int)config->layer, err);
+    if (!st) st = open_record(p, version, err);
+    if (st) lethe_pipeline_close(p);
+    return st;
+}
+
 void lethe_pipeline_close(lethe_pipeline *p) {
     for (int r = 0; r < LETHE_ROLES; r++) lethe_corpus_close(&p->corpus[r]);
-    lethe_lm_close(&p->lm);
+    if (!p->borrows_lm) lethe_lm_close(&p->lm);
     for (size_t i = 0; i < p->n_patches; i++) lethe_patch_free(&p->patch[i]);
     lethe_free(p->patch);
     lethe_free(p->patch_hash);
