@@ -89,7 +89,7 @@ fi
 check "no encoded file of a failed encode" [ ! -e z.safetensors ]
 
 # ---- features and probes
-expect 1 "no feature" "$LETHE" features --out run1 --min-freq 0.9 --max-freq 1
+expect 1 "no feature" "$LETHE" features --out run1 --select diff-means --min-freq 0.9 --max-freq 1
 check "the message counts what each threshold removed" grep -q "min-freq\|min_freq" err
 ok "$LETHE" features --out run1 --min-forget-fires 4 --near-weight 1 --retain-weight 1 --num-features 10
 echo '{"hp": [{"prompt": 3, "target": "x"}]}' >p1.json

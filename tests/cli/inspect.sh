@@ -51,7 +51,7 @@ if command -v script >/dev/null; then
     check "NO_COLOR is respected" bash -c "! grep -q $'\x1b' term"
 fi
 
-ok "$LETHE" eval --out run --probes few_probes.json --eval-tokens 500 --max-new-tokens 4 --quiet
+ok "$LETHE" eval --out run --probes few_probes.json --eval-tokens 500 --max-new-tokens 4 --measures none --attacks none --quiet
 ok "$LETHE" report run --format html --quiet
 check "the page is well-formed" "$HTMLCHECK" run/report.html
 check "the page has the card" grep -q "id=\"f-$first\"" run/report.html

@@ -12,7 +12,7 @@ expect 1 "nowhere/p.safetensors" "$LETHE" patch --out run --to nowhere/p.safeten
 check "no patch of a failed command" [ ! -e run/patch.safetensors ]
 
 # ---- writing
-ok "$LETHE" patch --out run --scale -2.5
+ok "$LETHE" patch --out run --scale -2.5 --guard off
 check "the table has the gate's figures" grep -qE "^pairs +[0-9.]+ % +[0-9.]+ % +[0-9.]+ %" out
 check "the table says where the patch is" grep -q "^run/patch.safetensors" out
 check "progress went to standard error" grep -q "patch" err

@@ -47,9 +47,9 @@ check "--json has the metrics" "$JSONGET" out metrics.summary.kl_retain >/dev/nu
 check "--json has the training" "$JSONGET" out train.fvu >/dev/null
 
 # Any stage alone, with the run's own settings.
-ok "$LETHE" features --out run --num-features 5 --sort-by ratio --json --quiet
+ok "$LETHE" features --out run --num-features 5 --select diff-means --sort-by ratio --json --quiet
 number out features.# '<=' 5
-ok "$LETHE" features --out run --num-features 100 --sort-by random --json --quiet
+ok "$LETHE" features --out run --num-features 100 --select diff-means --sort-by random --json --quiet
 ok "$LETHE" eval --out run --scale 1 --json --quiet
 number out metrics.summary.kl_retain '<' 1e-9
 number out metrics.summary.ppl_change '<' 1e-9

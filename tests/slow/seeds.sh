@@ -4,6 +4,19 @@
 . "$(dirname "$0")/../cli/lib.sh"
 
 value() { "$JSONGET" "$1" "$2"; }
+# The attack brings back at most a quarter of what was known.
+below_quarter() {
+    checks=$((checks + 1))
+    local i n
+    n=$(value "$1" "measures.#")
+    for ((i = 0; i < n; i++)); do
+        [ "$(value "$1" measures.$i.name)" = "$2" ] || continue
+        awk -v got="$(value "$1" measures.$i.ablated.mean)" 'BEGIN { exit !(got <= 0.25) }' || fail "$1: $2 brings back more than a quarter"
+        return
+    done
+    fail "$1: no measure $2"
+}
+
 for seed in 0 1 2; do
     start=$(date +%s)
     ok "$LETHE" forget --out run$seed --seed $seed --quiet
@@ -12,7 +25,10 @@ for seed in 0 1 2; do
     for domain in hp magic fantasy real_world; do
         number $e metrics.baseline.recall.$domain '>=' 0.95
     done
-    number $e metrics.ablated.recall.hp '<=' 0.25
+    number $e metrics.ablated.recall.hp '<=' 0.15
+    for attack in padding role_play typos few_shot turns paraphrase foreign_frame sampling_any; do
+        below_quarter $e attack_$attack
+    done
     number $e metrics.summary.logprob_shifts.hp '<=' -3
     drop=$(value $e metrics.summary.logprob_shifts.hp)
     for domain in magic fantasy real_world; do
@@ -28,7 +44,7 @@ for seed in 0 1 2; do
 
     # The control.
     n=$(value run$seed/features.json features.#)
-    ok "$LETHE" features --out run$seed --num-features "$n" --sort-by random --quiet
+    ok "$LETHE" features --out run$seed --num-features "$n" --select diff-means --sort-by random --quiet
     ok "$LETHE" eval --out run$seed --quiet
     head -8 out | sed "s/^/seed $seed, random features: /"
     number $e metrics.ablated.recall.hp '>' 0.5
