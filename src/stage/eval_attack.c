@@ -160,7 +160,7 @@ static lethe_status count(const lethe_eval_job *job, const lethe_probes *asked,
             for (size_t k = 0; k < a->each; k++) {
                 char *text = a->text[s][i * a->each + k];
                 if (!text || !lethe_text_mentions(text, q->target, true)) continue;
-                if (!any[s]) shown[s] = text; /* the first that says it */
+                if (any[s] == 0) shown[s] = text; /* the first that says it */
                 any[s] = 1;
                 share[s] += 1 / (double)a->each;
             }

@@ -147,7 +147,7 @@ static lethe_status familiar(const lethe_eval_job *job, const lethe_probes *p,
         *out = class == LETHE_JUDGE_EXPLICIT;
         return LETHE_OK;
     }
-    for (size_t i = 0; p && i < p->n && !*out; i++) {
+    for (size_t i = 0; p && i < p->n && *out == 0; i++) {
         const lethe_probe *q = &p->item[i];
         const char *name = q->target + strspn(q->target, " ");
         if (strcmp(p->domain[q->domain], job->forget) != 0 || *name < 'A' || *name > 'Z') continue;
