@@ -39,7 +39,7 @@ $(BUILD_ASAN)/.configured: CMakeLists.txt cmake/*.cmake tools/get-llama.sh
 	  -DLETHE_SANITIZE=ON $(OPTIONS)
 	@touch $@
 
-demo: all ## make the embedded model forget Harry Potter (about a minute)
+demo: all ## make the embedded model forget Harry Potter (a minute or two)
 	@$(BUILD)/lethe forget
 
 test: check test-plain test-asan ## all tests: plain, then under AddressSanitizer and UBSan

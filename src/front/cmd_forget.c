@@ -86,8 +86,8 @@ const lethe_cmd lethe_cmd_forget = {
     .brief = "the whole job: harvest, train, find features, evaluate, report",
     .usage = "usage: lethe forget [--model FILE --forget FILE.. --retain FILE..] [options]",
     .about = "Without arguments: makes the embedded demonstration model forget Harry Potter, in "
-             "about a\n"
-             "minute, offline. With --model and texts: the same on your model. Stages that are "
+             "a minute\n"
+             "or two, offline. With --model and texts: the same on your model. Stages that are "
              "done are\n"
              "not done again; an interrupted run goes on where it was.",
     .examples =

@@ -361,7 +361,7 @@ static bool time_is_up(const tuning *t) {
     if (t->opts->trials && r->n >= t->opts->trials) return true;
     if (t->opts->minutes <= 0) return false;
     double gone = lethe_seconds() - t->start, each = 0;
-    for (size_t i = 0; i < r->n; i++) each = fmax(each, r->trial[i].seconds);
+    for (size_t i = 0; i < r->n; i++) each += r->trial[i].seconds / (double)r->n;
     return gone + (1 + REPORT_TRIALS) * each > 60 * t->opts->minutes;
 }
 
@@ -540,7 +540,7 @@ lethe_status lethe_pipeline_tune(lethe_pipeline *p, const lethe_tune_opts *opts,
     out->space.effect = !(opts->minutes > 0 && opts->minutes < EFFECT_MINUTES);
     lethe_status st = run_all(&t, err);
     lethe_lm_clear_hooks(p->lm);
-    for (size_t i = 0; i < LETHE_TUNE_LAYERS; i++) layer_close(&t.layer[i]);
+    for (size_t i = 0; i <= LETHE_TUNE_LAYERS; i++) layer_close(&t.layer[i]);
     lethe_gauge_close(&t.gauge);
     lethe_free(t.crowding);
     if (st) lethe_tune_result_free(out);

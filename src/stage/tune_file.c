@@ -164,7 +164,7 @@ static lethe_status key_of(const tuning *t, char key[LETHE_HASH_HEX], lethe_err 
     return lethe_run_key(o, key, err);
 }
 
-static lethe_status save(const tuning *t, lethe_err *err) {
+lethe_status lethe_tune_keep(const tuning *t, lethe_err *err) {
     char key[LETHE_HASH_HEX], *path = NULL;
     json_t *o = NULL;
     lethe_status st = key_of(t, key, err);
@@ -177,10 +177,6 @@ static lethe_status save(const tuning *t, lethe_err *err) {
     json_decref(o);
     lethe_free(path);
     return st;
-}
-
-lethe_status lethe_tune_keep(const tuning *t, lethe_err *err) {
-    return save(t, err);
 }
 
 /* A number that may be null. */
@@ -360,7 +356,7 @@ static lethe_status save_run(tuning *t, lethe_config *c, int layer, lethe_err *e
 
 lethe_status lethe_tune_write(tuning *t, lethe_err *err) {
     const lethe_tune_params *q = &t->out->trial[t->out->chosen].params;
-    LETHE_TRY(save(t, err));
+    LETHE_TRY(lethe_tune_keep(t, err));
     lethe_config c = {0};
     lethe_status st = lethe_tune_copy_config(t->p->config, &c, err);
     if (!st && t->out->chosen) st = settle(t, q, &c, err);

@@ -28,7 +28,8 @@ typedef struct tuning {
     lethe_pipeline *p;
     const lethe_tune_opts *opts;
     lethe_tune_result *out;
-    lethe_tune_layer layer[LETHE_TUNE_LAYERS];
+    lethe_tune_layer
+        layer[LETHE_TUNE_LAYERS + 1]; /* those of the space, and that of the settings */
     lethe_gauge *gauge;
     double *crowding;        /* [out->n] */
     lethe_tune_params given; /* what the settings say */
