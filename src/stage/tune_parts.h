@@ -42,8 +42,34 @@ lethe_status lethe_tune_copy_config(const lethe_config *from, lethe_config *out,
 /* A gauge on one half of the questions of the settings. */
 lethe_status lethe_tune_gauge(const tuning *t, lethe_split half, lethe_gauge **out, lethe_err *err);
 
+/* Which layers the space has; opens the first where its time has to be known. */
+lethe_status lethe_tune_set_layers(tuning *t, lethe_err *err);
+
 /* The layer's material, made when it is first asked for. */
 lethe_status lethe_tune_layer_open(tuning *t, int layer, lethe_tune_layer **out, lethe_err *err);
+
+void lethe_tune_layer_close(lethe_tune_layer *l); /* accepts a zeroed one */
+
+/* t->given: what the settings say, in numbers. */
+lethe_status lethe_tune_as_given(tuning *t, lethe_err *err);
+
+/* Measures one removal by a gauge, its features chosen by o (near: the near texts count), by its
+ * own parameters, or all of it as the settings say. A removal that no feature passes for is marked
+ * as failed. */
+lethe_status lethe_tune_measure(tuning *t, lethe_gauge *g, lethe_trial *trial,
+                                const lethe_feature_opts *o, bool near, lethe_err *err);
+lethe_status lethe_tune_try(tuning *t, lethe_gauge *g, lethe_trial *trial, lethe_err *err);
+lethe_status lethe_tune_measure_given(tuning *t, lethe_gauge *g, lethe_trial *trial,
+                                      lethe_err *err);
+
+/* left + weight x damage; infinity where it could not be measured. */
+double lethe_tune_cost(const tuning *t, const lethe_trial *x);
+
+/* Progress. */
+void lethe_tune_show(const tuning *t, bool finished);
+
+/* Fills out->report. */
+lethe_status lethe_tune_report_half(tuning *t, lethe_err *err);
 
 /* How the features of a trial are chosen. */
 lethe_status lethe_tune_feature_opts(const tuning *t, const lethe_tune_params *q,

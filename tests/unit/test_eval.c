@@ -13,14 +13,15 @@
 #include "base/mem.h"
 #include "format/jsonio.h"
 #include "stage/eval.h"
+#include "support/demo_model.h"
 
 #define LAYER 1
 #define CTX 64
 
 static const char *dir;
-static lethe_lm *lm;
-static lethe_sae sae;
-static lethe_ablation *ablation;
+static demo_model demo;
+static lethe_lm *lm;             /* demo's */
+static lethe_ablation *ablation; /* demo's */
 static lethe_err err;
 
 static const char *const text =
@@ -315,7 +316,7 @@ static void wrong_width(void **state) {
     (void)state;
     lethe_sae other;
     lethe_ablation *a = NULL;
-    assert_ok(lethe_sae_alloc(&other, sae.d + 1, 8, 2, &err), &err);
+    assert_ok(lethe_sae_alloc(&other, demo.sae.d + 1, 8, 2, &err), &err);
     assert_ok(lethe_ablation_open(&a, &other, (const int32_t[]){1}, 1, 0, &err), &err);
     lethe_probes p = probes();
     lethe_eval_inputs in = {.probes = &p};
@@ -559,19 +560,9 @@ static void bad_windows(void **state) {
 
 int main(void) {
     dir = test_temp_dir();
-    lethe_lm_opts o = lethe_lm_defaults();
-    o.n_seq = 2;
-    const int32_t features[4] = {3, 17, 100, 201};
-    if (lethe_lm_open(&lm, test_source("models/lethe-demo.gguf"), &o, NULL, &err) != LETHE_OK ||
-        lethe_sae_alloc(&sae, lethe_lm_get_info(lm)->d_model, 256, 64, &err) != LETHE_OK) {
-        print_error("%s\n", err.text);
-        return 1;
-    }
-    lethe_sae_init(&sae, 1);
-    if (lethe_ablation_open(&ablation, &sae, features, 4, -3, &err) != LETHE_OK) {
-        print_error("%s\n", err.text);
-        return 1;
-    }
+    if (!demo_model_open(&demo, 2, -3)) return 1;
+    lm = demo.lm;
+    ablation = demo.ablation;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kl_of_known_distributions),
         cmocka_unit_test(perplexity),
@@ -589,10 +580,7 @@ int main(void) {
         cmocka_unit_test(bad_windows),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
-    lethe_lm_clear_hooks(lm);
-    lethe_ablation_close(&ablation);
-    lethe_sae_free(&sae);
-    lethe_lm_close(&lm);
+    demo_model_close(&demo);
     test_temp_remove();
     return rc;
 }

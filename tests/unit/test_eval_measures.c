@@ -11,13 +11,14 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "stage/eval.h"
+#include "support/demo_model.h"
 
 #define LAYER 1
 
 static const char *dir;
-static lethe_lm *lm;
-static lethe_sae sae;
-static lethe_ablation *ablation;
+static demo_model demo;
+static lethe_lm *lm;             /* demo's */
+static lethe_ablation *ablation; /* demo's */
 static lethe_err err;
 
 static char *file(const char *name, const char *content) {
@@ -323,19 +324,9 @@ static void no_memory(void **state) {
 
 int main(void) {
     dir = test_temp_dir();
-    lethe_lm_opts o = lethe_lm_defaults();
-    o.n_seq = 4;
-    const int32_t features[4] = {3, 17, 100, 201};
-    if (lethe_lm_open(&lm, test_source("models/lethe-demo.gguf"), &o, NULL, &err) != LETHE_OK ||
-        lethe_sae_alloc(&sae, lethe_lm_get_info(lm)->d_model, 256, 64, &err) != LETHE_OK) {
-        print_error("%s\n", err.text);
-        return 1;
-    }
-    lethe_sae_init(&sae, 1);
-    if (lethe_ablation_open(&ablation, &sae, features, 4, -200, &err) != LETHE_OK) {
-        print_error("%s\n", err.text);
-        return 1;
-    }
+    if (!demo_model_open(&demo, 4, -200)) return 1;
+    lm = demo.lm;
+    ablation = demo.ablation;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(extraction),  cmocka_unit_test(answers),
         cmocka_unit_test(choice),      cmocka_unit_test(attacks),
@@ -343,10 +334,7 @@ int main(void) {
         cmocka_unit_test(no_memory),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
-    lethe_lm_clear_hooks(lm);
-    lethe_ablation_close(&ablation);
-    lethe_sae_free(&sae);
-    lethe_lm_close(&lm);
+    demo_model_close(&demo);
     test_temp_remove();
     return rc;
 }

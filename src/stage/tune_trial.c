@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One removal: its features chosen, hung on the model, measured.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "stage/pipeline_run.h"
+#include "stage/tune_parts.h"
+
+/* Latents that are ranked by effect, and tokens that a guard is calibrated on. */
+#define EFFECT_CANDIDATES 256
+#define GUARD_TOKENS 24576
+
+lethe_status lethe_tune_feature_opts(const tuning *t, const lethe_tune_params *q,
+                                     lethe_feature_opts *o, lethe_err *err) {
+    LETHE_TRY(lethe_pipeline_feature_opts(t->p->config, o, err));
+    o->num_features = q->num_features;
+    if (q->select) lethe_tune_select_apply(q->select, o);
+    return LETHE_OK;
+}
+
+/* Hangs the removal on the model. *features: how many. */
+static lethe_status hang(tuning *t, lethe_tune_layer *l, const lethe_feature_set *set,
+                         lethe_tune_params *q, lethe_err *err) {
+    float *mean = NULL;
+    int32_t *index = NULL;
+    lethe_intervention how = q->how;
+    how.guard = how.guard && !q->guard_auto; /* its threshold is not known yet */
+    lethe_status st = lethe_feature_set_indices(set, &index, err);
+    if (!st) st = lethe_feature_set_means(set, &mean, err);
+    if (!st)
+        st = l->ablation
+                 ? lethe_ablation_choose(l->ablation, index, set->n, mean, &how, err)
+                 : lethe_ablation_open_with(&l->ablation, &l->sae, index, set->n, mean, &how, err);
+    lethe_free(index);
+    lethe_free(mean);
+    if (!st && q->guard_auto) {
+        st = lethe_pipeline_guard(&l->p, l->ablation, q->layer, t->p->hook, GUARD_TOKENS,
+                                  &q->how.guard_share, err);
+        q->how.guard = true;
+        if (!st) st = lethe_ablation_set(l->ablation, &q->how, err);
+    }
+    lethe_lm_clear_hooks(t->p->lm);
+    if (!st)
+        st = lethe_ablation_attach(l->ablation, t->p->lm, q->layer, t->p->hook,
+                                   t->p->config->special_too, err);
+    return st;
+}
+
+static lethe_point point_of(const lethe_gauge_figures *base, const lethe_gauge_figures *now) {
+    double lost = isnan(base->retain_recall) ? 0 : base->retain_recall - now->retain_recall;
+    double kl = isnan(now->kl) ? 0 : now->kl;
+    return (lethe_point){.left =
+                             (now->forget_recall + now->worst_attack) / (2 * base->forget_recall),
+                         .damage = fmax(kl, 0) + fmax(lost, 0)};
+}
+
+/* Ranking by effect runs the model for a while, so it is done once a layer, for as many as any
+ * trial takes. */
+lethe_status lethe_tune_choose(tuning *t, lethe_tune_layer *l, const lethe_feature_opts *o,
+                               bool near, lethe_feature_set *set, bool *owned, lethe_err *err) {
+    *owned = o->select != LETHE_SELECT_EFFECT;
+    const lethe_feature_counts *count = l->counts.role;
+    if (*owned && !near) /* as if there were no such texts */
+        return lethe_features_select(set, &count[LETHE_FORGET], &count[LETHE_RETAIN], NULL, o, err);
+    if (*owned) return lethe_pipeline_choose(&l->p, &l->sae, &l->counts, o, set, err);
+    if (!l->effect.n) {
+        lethe_feature_opts all = *o;
+        all.num_features = EFFECT_CANDIDATES;
+        l->config.effect_candidates = EFFECT_CANDIDATES;
+        lethe_lm_clear_hooks(t->p->lm);
+        LETHE_TRY(lethe_pipeline_choose(&l->p, &l->sae, &l->counts, &all, &l->effect, err));
+    }
+    *set = l->effect;
+    if (set->n > o->num_features) set->n = o->num_features;
+    return LETHE_OK;
+}
+
+static lethe_status hang_and_run(tuning *t, lethe_tune_layer *l, lethe_gauge *g,
+                                 const lethe_feature_set *set, lethe_trial *trial, lethe_err *err) {
+    trial->features = set->n;
+    lethe_status st = hang(t, l, set, &trial->params, err);
+    if (!st) st = lethe_gauge_run(g, &trial->figures, err);
+    lethe_lm_clear_hooks(t->p->lm);
+    trial->point = point_of(lethe_gauge_baseline(g), &trial->figures);
+    return st;
+}
+
+/* Measures one removal by a gauge. near: the near texts count. */
+lethe_status lethe_tune_measure(tuning *t, lethe_gauge *g, lethe_trial *trial,
+                                const lethe_feature_opts *o, bool near, lethe_err *err) {
+    lethe_tune_layer *l;
+    LETHE_TRY(lethe_tune_layer_open(t, trial->params.layer, &l, err));
+    double start = lethe_seconds();
+    lethe_feature_set set = {0};
+    bool owned;
+    lethe_err why = {0};
+    lethe_status st = lethe_tune_choose(t, l, o, near, &set, &owned, &why);
+    if (st == LETHE_FAIL) { /* no latent passes: a poor choice, not an error */
+        trial->failed = true;
+        trial->figures = (lethe_gauge_figures){NAN, NAN, NAN, NAN, {0}, NAN, NAN, NAN, 0};
+        trial->point = (lethe_point){NAN, NAN};
+    } else if (!st) {
+        st = hang_and_run(t, l, g, &set, trial, err);
+        if (owned) lethe_feature_set_free(&set);
+    } else if (err) {
+        *err = why;
+    }
+    trial->seconds = lethe_seconds() - start;
+    return st == LETHE_FAIL && trial->failed ? LETHE_OK : st;
+}
+
+lethe_status lethe_tune_try(tuning *t, lethe_gauge *g, lethe_trial *trial, lethe_err *err) {
+    lethe_feature_opts o;
+    LETHE_TRY(lethe_tune_feature_opts(t, &trial->params, &o, err));
+    return lethe_tune_measure(t, g, trial, &o, true, err);
+}
+
+/* What the settings say, in numbers. */
+lethe_status lethe_tune_as_given(tuning *t, lethe_err *err) {
+    const lethe_config *c = t->p->config;
+    lethe_tune_params *q = &t->given;
+    q->layer = (int)c->layer;
+    q->num_features = (size_t)c->num_features;
+    LETHE_TRY(lethe_pipeline_intervention(c, &q->how, &q->guard_auto, err));
+    lethe_feature_opts o;
+    LETHE_TRY(lethe_pipeline_feature_opts(c, &o, err));
+    q->select = lethe_tune_select_of(&o);
+    return LETHE_OK;
+}
+
+/* The settings' own ranking, whatever else they say of it. */
+lethe_status lethe_tune_measure_given(tuning *t, lethe_gauge *g, lethe_trial *trial,
+                                      lethe_err *err) {
+    lethe_feature_opts o;
+    LETHE_TRY(lethe_pipeline_feature_opts(t->p->config, &o, err));
+    trial->params = t->given;
+    trial->genome = lethe_genome_near(&t->out->space, &t->given);
+    return lethe_tune_measure(t, g, trial, &o, true, err);
+}
