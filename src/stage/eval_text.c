@@ -143,7 +143,7 @@ static lethe_status group_read(group *g, lethe_cutter *c, uint64_t left, lethe_s
     }
     LETHE_TRY(lethe_grow(&g->done, &g->cap_done, g->n_done, g->n_done + g->n, sizeof *g->done,
                          "windows of text", err));
-    memset(g->done + g->n_done, 0, g->n * sizeof *g->done);
+    if (g->n) memset(g->done + g->n_done, 0, g->n * sizeof *g->done); /* done may be NULL */
     g->n_done += g->n;
     return LETHE_OK;
 }
