@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#ifdef __GLIBC__ /* known once a header of it was read */
+#include <malloc.h>
+#endif
 
 #include "base/mem.h"
 #include "front/command.h"
@@ -61,6 +64,15 @@ static void catch_signals(void) {
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a failed write, with a message */
 }
 
+/* A step asks for the same scratch again and again: without this glibc gives its pages back each
+ * time, and the kernel clears them anew (3,000 a training step). */
+static void keep_pages(void) {
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
+}
+
 static lethe_status start(const lethe_cmd *cmd, int argc, char **argv, lethe_invocation *in,
                           lethe_err *err) {
     bool help;
@@ -82,6 +94,7 @@ static lethe_status start(const lethe_cmd *cmd, int argc, char **argv, lethe_inv
     lethe_screen *screen = lethe_screen_open(&in->config, &env);
     if (!screen) return lethe_fail(err, LETHE_NOMEM, "out of memory");
     in->env = &env;
+    keep_pages();
     catch_signals();
     lethe_status st = cmd->run(in, err);
     lethe_screen_close(&screen);

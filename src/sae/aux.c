@@ -53,30 +53,40 @@ static lethe_status select_reference(lethe_trainer *t, size_t n, lethe_err *err)
     return lethe_select(t->aux_in, n, &from, &sel, 1, &t->looks, err);
 }
 
-/* dx_hat -= sum of slope * W_enc: the path of e through the encoder back to x^. */
-static void into_live(lethe_trainer *t, size_t n) {
-    const lethe_kernels *kern = lethe_kernels_get();
-    size_t d = t->sae.d, k = t->aux.k;
-#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t i = 0; i < n; i++) {
-        float *slope = t->aux_slope + i * k;
-        size_t fired = lethe_fired(t->aux.value + i * k, k);
-        for (size_t s = 0; s < fired; s++) slope[s] = -slope[s];
-        kern->gather_sum(t->dx_hat + i * d, d, t->sae.W_enc, t->aux.index + i * k, slope, fired);
-        for (size_t s = 0; s < fired; s++) slope[s] = -slope[s];
-    }
+double lethe_aux_row(float *e_hat, const float *resid, size_t d, float scale) {
+    float *diff = e_hat; /* e^ - e = e^ + r */
+    for (size_t c = 0; c < d; c++) diff[c] += resid[c];
+    double sum = lethe_kernels_get()->sumsq(diff, d);
+    for (size_t c = 0; c < d; c++) diff[c] *= scale;
+    return sum;
 }
 
-double lethe_aux_error(float *e_hat, const float *resid, size_t n, size_t d, double norm,
-                       double coef, double *row_scratch) {
-    float *diff = e_hat; /* e^ - e = e^ + r */
-#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t i = 0; i < n * d; i++) diff[i] += resid[i];
-    double sum = lethe_rows_sumsq(diff, n, d, NULL, row_scratch);
-    float scale = norm > 0 ? (float)(coef * 2 / norm) : 0;
-#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t i = 0; i < n * d; i++) diff[i] *= scale;
-    return norm > 0 ? sum / norm : 0;
+float lethe_aux_scale(double norm, double coef) {
+    return norm > 0 ? (float)(coef * 2 / norm) : 0;
+}
+
+/* Token i from its codes to its slopes, while its rows of W_dec are in the cache; returns
+ * |e^ - e|^2. The reference's kind then follows e back through the encoder into x^, dx_hat -= sum
+ * of slope * W_enc, which dx_hat's own slopes have waited for. */
+static double token_loss(lethe_trainer *t, size_t i, float scale) {
+    const lethe_kernels *kern = lethe_kernels_get();
+    const lethe_sae *s = &t->sae;
+    size_t d = s->d, k = t->aux.k, fired = lethe_fired(t->aux.value + i * k, k);
+    const int32_t *index = t->aux.index + i * k;
+    float *e_hat = t->aux_dx + i * d, *slope = t->aux_slope + i * k;
+    memset(e_hat, 0, d * sizeof *e_hat);
+    kern->gather_sum(e_hat, d, s->W_dec, index, t->aux.value + i * k, fired);
+    double sum = lethe_aux_row(e_hat, t->resid + i * d, d, scale);
+    lethe_token_slopes(s, index, fired, k, e_hat, slope);
+    if (t->recipe.aux != LETHE_AUX_REFERENCE) return sum;
+
+    float *g = t->dx_hat + i * d;
+    for (size_t q = 0; q < fired; q++) slope[q] = -slope[q];
+    kern->gather_sum(g, d, s->W_enc, index, slope, fired);
+    for (size_t q = 0; q < fired; q++) slope[q] = -slope[q];
+    lethe_token_slopes(s, t->codes.index + i * s->k, lethe_fired(t->codes.value + i * s->k, s->k),
+                       s->k, g, t->slope + i * s->k);
+    return sum;
 }
 
 lethe_status lethe_aux_loss(lethe_trainer *t, size_t n, double *loss, lethe_err *err) {
@@ -90,9 +100,11 @@ lethe_status lethe_aux_loss(lethe_trainer *t, size_t n, double *loss, lethe_err 
     }
     lethe_relu(t->aux.value, n * t->aux.k);
     t->aux.n = n;
-    lethe_rows_decode(t->aux_dx, n, d, NULL, t->sae.W_dec, &t->aux);
-    *loss = lethe_aux_error(t->aux_dx, t->resid, n, d, norm, t->recipe.aux_coef, t->row_scratch);
-    lethe_code_slopes(&t->sae, &t->aux, n, t->aux_dx, t->aux_slope);
-    if (t->recipe.aux == LETHE_AUX_REFERENCE) into_live(t, n);
+    float scale = lethe_aux_scale(norm, t->recipe.aux_coef);
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
+    for (size_t i = 0; i < n; i++) t->row_scratch[i] = token_loss(t, i, scale);
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += t->row_scratch[i];
+    *loss = norm > 0 ? sum / norm : 0;
     return LETHE_OK;
 }

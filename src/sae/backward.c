@@ -42,15 +42,6 @@ void lethe_token_slopes(const lethe_sae *sae, const int32_t *index, size_t fired
     for (size_t i = fired; i < k; i++) slope[i] = 0.0f;
 }
 
-void lethe_code_slopes(const lethe_sae *sae, const lethe_codes *codes, size_t n, const float *dx,
-                       float *slope) {
-    size_t k = codes->k, d = sae->d;
-#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t t = 0; t < n; t++)
-        lethe_token_slopes(sae, codes->index + t * k, lethe_fired(codes->value + t * k, k), k,
-                           dx + t * d, slope + t * k);
-}
-
 /* A counting sort; tokens come in order, so they stay in order within a latent. */
 static void sort_pairs(lethe_pairs *p, const lethe_codes *codes, const float *slope, size_t n,
                        size_t m) {

@@ -222,7 +222,13 @@ static lethe_status auxiliary(lethe_dense *t, size_t n, double *loss, lethe_err 
     top_rows(t, n, t->dead_bias, t->aux_z, &t->aux_codes);
     float *e_hat = t->aux_dx;
     LETHE_TRY(lethe_gemm(LETHE_GEMM_NN, n, d, m, t->aux_z, s->W_dec, 0, e_hat, err));
-    *loss = lethe_aux_error(e_hat, t->resid, n, d, norm, t->recipe.aux_coef, t->row_scratch);
+    float scale = lethe_aux_scale(norm, t->recipe.aux_coef);
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static)
+    for (size_t i = 0; i < n; i++)
+        t->row_scratch[i] = lethe_aux_row(e_hat + i * d, t->resid + i * d, d, scale);
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += t->row_scratch[i];
+    *loss = norm > 0 ? sum / norm : 0;
     LETHE_TRY(backward(t, n, t->aux_z, e_hat, in, true, err));
     if (t->recipe.aux != LETHE_AUX_REFERENCE) return LETHE_OK;
         /* e = x - x^: what reached the encoder's input goes on into x^. */

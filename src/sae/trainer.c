@@ -185,7 +185,7 @@ lethe_status lethe_trainer_gradients(lethe_trainer *t, const float *x, size_t n,
     double variance = lethe_rows_spread(x, n, d, t->mean, t->sum, t->row_scratch);
     /* A batch without variance (a single token) falls back to the plain mean. */
     bool normalise = t->recipe.aux == LETHE_AUX_NORMALISED && variance > 0;
-    /* The reference's auxiliary loss still changes dx_hat, so its slopes come after. */
+    /* The reference's auxiliary loss still changes dx_hat, so its slopes come there. */
     bool late = with_aux && t->recipe.aux == LETHE_AUX_REFERENCE;
     double error = reconstruct(t, x, n, (float)(2 / (normalise ? variance : elements)), !late);
     stats->recon_loss = error / elements;
@@ -199,7 +199,6 @@ lethe_status lethe_trainer_gradients(lethe_trainer *t, const float *x, size_t n,
     }
     stats->skipped = !isfinite(stats->total_loss);
     if (stats->skipped) return LETHE_OK;
-    if (late) lethe_code_slopes(&t->sae, &t->codes, n, t->dx_hat, t->slope);
     stats->grad_norm = lethe_backward(t, n, with_aux, project);
     stats->skipped = !isfinite(stats->grad_norm);
     return LETHE_OK;

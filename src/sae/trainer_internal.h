@@ -90,13 +90,14 @@ bool lethe_latent_dead(const lethe_trainer *t, size_t j);
 bool lethe_aux_begin(lethe_trainer *t);
 
 /* aux.c: from t->centred, t->resid and (LETHE_AUX_NORMALISED) t->aux already selected: the loss,
- * aux_dx, aux_slope and aux_in; the reference's kind also takes its part out of t->dx_hat. */
+ * aux_dx, aux_slope and aux_in; the reference's kind also takes its part out of t->dx_hat and then
+ * sets t->slope. */
 lethe_status lethe_aux_loss(lethe_trainer *t, size_t n, double *loss, lethe_err *err);
 
-/* aux.c: the auxiliary loss |e^ - e|^2 / norm of e^ [n, d], e = -resid (0 where norm is 0); e_hat
- * becomes coef times its gradient. row_scratch [n]. */
-double lethe_aux_error(float *e_hat, const float *resid, size_t n, size_t d, double norm,
-                       double coef, double *row_scratch);
+/* aux.c: |e^ - e|^2 of a token's e^ [d], e = -resid [d]; e_hat becomes scale (e^ - e), its gradient
+ * with lethe_aux_scale's: that of the loss coef |e^ - e|^2 / norm, 0 where norm is 0. */
+double lethe_aux_row(float *e_hat, const float *resid, size_t d, float scale);
+float lethe_aux_scale(double norm, double coef);
 
 /* backward.c: g -= (g . u) u with u = w / max(|w|, 1e-12); g, w [d]. */
 void lethe_project_row(float *g, const float *w, size_t d);
@@ -110,8 +111,6 @@ size_t lethe_backward_blocks(size_t m);
 /* backward.c: slope[t, i] = dx[t] . W_dec[index[t, i]] where the code is positive, else 0. */
 void lethe_token_slopes(const lethe_sae *sae, const int32_t *index, size_t fired, size_t k,
                         const float *dx, float *slope);
-void lethe_code_slopes(const lethe_sae *sae, const lethe_codes *codes, size_t n, const float *dx,
-                       float *slope);
 
 lethe_status lethe_pairs_alloc(lethe_pairs *p, size_t m, size_t cap, lethe_err *err);
 void lethe_pairs_free(lethe_pairs *p);
