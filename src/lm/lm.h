@@ -167,6 +167,7 @@ typedef struct lethe_sampling {
     int top_k;                /* 0: off */
     double repeat_penalty;    /* 1: off; over the whole sequence, prompt included */
     double frequency_penalty; /* 0: off */
+    double presence_penalty;  /* 0: off */
     int no_repeat_ngram;      /* 0: off; no n-gram of this length twice in prompt + answer */
     uint64_t seed;            /* with the sequence's index gives its random stream */
     size_t max_tokens;

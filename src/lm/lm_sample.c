@@ -28,6 +28,8 @@ lethe_status lethe_lm_check_sampling(const lethe_sampling *s, lethe_err *err) {
                           s->repeat_penalty);
     if (!isfinite(s->frequency_penalty))
         return lethe_fail(err, LETHE_USAGE, "frequency penalty: use a finite number (0: off)");
+    if (!isfinite(s->presence_penalty))
+        return lethe_fail(err, LETHE_USAGE, "presence penalty: use a finite number (0: off)");
     if (s->no_repeat_ngram < 0)
         return lethe_fail(err, LETHE_USAGE, "no-repeat n-gram %d: use 0 (off) or more",
                           s->no_repeat_ngram);
@@ -50,7 +52,8 @@ lethe_status lethe_lm_sampler_open(lm_sampler *out, const lethe_lm *lm, const le
         lethe_alloc(&out->candidates, out->n_vocab, sizeof *out->candidates, "candidates", err));
     out->penalties =
         llama_sampler_init_penalties((int32_t)out->n_vocab, (int32_t)lm->ctx_len,
-                                     (float)s->repeat_penalty, (float)s->frequency_penalty, 0);
+                                     (float)s->repeat_penalty, (float)s->frequency_penalty,
+                                     (float)s->presence_penalty);
     out->chain = llama_sampler_chain_init(p);
     bool ok = out->penalties && out->chain;
     if (s->temperature > 0) {

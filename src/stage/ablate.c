@@ -16,6 +16,7 @@
 #include "stage/features.h"
 #include "stage/gate.h"
 #include "stage/guard.h"
+#include "stage/seq_rule.h"
 
 #define CHUNK 1024 /* most rows encoded at once by the exact gate; bounds the codes' memory */
 #define ROWS 64    /* rows that gate, guard and method handle at once */
@@ -31,6 +32,10 @@ struct lethe_ablation {
     float *coef;                    /* [ROWS, n] */
     lethe_guard guard;
     bool act[ROWS];
+    lethe_seq_rules rules;
+    lethe_firing_fn watch;
+    void *watcher;
+    int which; /* among those joined */
 
     const lethe_sae *sae; /* the exact gate; NULL: the compact one */
     lethe_encoder encoder;
@@ -205,6 +210,7 @@ void lethe_ablation_close(lethe_ablation **ablation) {
         lethe_encoder_close(&a->encoder);
         lethe_codes_free(&a->codes);
         lethe_guard_free(&a->guard);
+        lethe_seq_rules_free(&a->rules);
         free_features(a);
         lethe_free(a->skip);
         lethe_free(a);
@@ -218,6 +224,7 @@ void lethe_ablation_join(lethe_ablation *a, lethe_ablation **more, int layer, le
     while (a->next) a = a->next;
     assert(a != *more);
     a->next = *more;
+    for (lethe_ablation *b = a; b->next; b = b->next) b->next->which = b->which + 1;
     a->next_layer = layer;
     a->next_hook = hook;
     a->next_special = special_too;
@@ -266,6 +273,48 @@ lethe_status lethe_ablation_set_strength(lethe_ablation *a, double strength, let
     lethe_intervention how = a->how;
     how.strength = strength;
     return lethe_ablation_set(a, &how, err);
+}
+
+/* ---- sequences with settings of their own ---------------------------------------------------- */
+
+lethe_status lethe_ablation_switch(lethe_ablation *a, int which, int32_t seq, bool on,
+                                   lethe_err *err) {
+    for (; a; a = a->next) {
+        if (which != LETHE_ALL_REMOVALS && which != a->which) continue;
+        lethe_seq_rule *rule;
+        LETHE_TRY(lethe_seq_rules_of(&a->rules, seq, &rule, err));
+        rule->off = !on;
+    }
+    return LETHE_OK;
+}
+
+lethe_status lethe_ablation_strength_in(lethe_ablation *a, int which, int32_t seq, double strength,
+                                        lethe_err *err) {
+    for (; a; a = a->next) {
+        if (which != LETHE_ALL_REMOVALS && which != a->which) continue;
+        lethe_intervention how = a->how;
+        if (!isnan(strength)) how.strength = strength;
+        LETHE_TRY(lethe_intervention_check(&how, err));
+        lethe_seq_rule *rule;
+        LETHE_TRY(lethe_seq_rules_of(&a->rules, seq, &rule, err));
+        rule->own = !isnan(strength);
+        rule->strength = strength;
+    }
+    return LETHE_OK;
+}
+
+void lethe_ablation_watch(lethe_ablation *a, lethe_firing_fn fn, void *user) {
+    for (; a; a = a->next) {
+        a->watch = fn;
+        a->watcher = user;
+    }
+}
+
+int32_t lethe_ablation_latent(const lethe_ablation *a, int which, int32_t place) {
+    while (a->which != which) a = a->next;
+    if (a->patch) return a->patch->feature[place];
+    const float *row = a->row[place];
+    return (int32_t)((size_t)(row - a->sae->W_dec) / a->d);
 }
 
 double lethe_ablation_guard_most(const lethe_ablation *a, int32_t seq) {
@@ -340,7 +389,7 @@ static void exact_fires(lethe_ablation *a, size_t at, size_t n) {
 
 /* Where the rows come from; seq and pos NULL: sequence 0, going on. */
 typedef struct origin {
-    const int32_t *seq, *pos;
+    const int32_t *seq, *pos, *token;
 } origin;
 
 static lethe_status look(lethe_ablation *a, const origin *o, size_t t, lethe_guard_sight sight,
@@ -350,24 +399,58 @@ static lethe_status look(lethe_ablation *a, const origin *o, size_t t, lethe_gua
     return lethe_guard_see(&a->guard, seq, pos, sight, a->how.guard_window, most, err);
 }
 
+static lethe_seq_rule rule_at(const lethe_ablation *a, const origin *o, size_t t) {
+    return lethe_seq_rules_at(&a->rules, o->seq ? o->seq[t] : 0);
+}
+
 /* a->act [n] of rows t0 and on, whose fires are known. */
-static lethe_status ask_guard(lethe_ablation *a, const origin *o, size_t t0, size_t n,
-                              lethe_err *err) {
+static lethe_status decide(lethe_ablation *a, const origin *o, size_t t0, size_t n,
+                           lethe_err *err) {
     for (size_t t = 0; t < n; t++) {
-        a->act[t] = true;
+        a->act[t] = !rule_at(a, o, t0 + t).off;
         if (!a->how.guard) continue;
         double most;
         LETHE_TRY(look(a, o, t0 + t, a->fires.count[t] ? LETHE_GUARD_FIRED : LETHE_GUARD_QUIET,
                        &most, err));
-        a->act[t] = most > a->how.guard_share;
+        a->act[t] &= most > a->how.guard_share;
     }
     return LETHE_OK;
+}
+
+/* The method at rows t0 and on, in runs of one strength. */
+static void act_on(lethe_ablation *a, const origin *o, size_t t0, size_t n, float *x) {
+    const lethe_chosen_rows chosen = {a->n, a->d, a->row, a->inverse, a->centre, a->mean};
+    const bool *act = a->how.guard || a->rules.n ? a->act : NULL;
+    for (size_t at = 0, run; at < n; at += run) {
+        lethe_seq_rule rule = rule_at(a, o, t0 + at);
+        for (run = 1; at + run < n; run++) {
+            lethe_seq_rule other = rule_at(a, o, t0 + at + run);
+            if (other.own != rule.own || (rule.own && other.strength != rule.strength)) break;
+        }
+        lethe_intervention how = a->how;
+        if (rule.own) how.strength = rule.strength;
+        const lethe_fires fires = {a->fires.cap, a->fires.index + at * a->fires.cap,
+                                   a->fires.value + at * a->fires.cap, a->fires.count + at};
+        lethe_intervene(&chosen, &how, x + at * a->d, run, &fires, act ? act + at : NULL, a->coef);
+    }
+}
+
+static void tell(const lethe_ablation *a, const origin *o, size_t t0, size_t n) {
+    for (size_t t = 0; t < n; t++)
+        if (a->fires.count[t])
+            a->watch(a->watcher, &(lethe_firing){.which = a->which,
+                                                 .seq = o->seq ? o->seq[t0 + t] : 0,
+                                                 .pos = o->pos ? o->pos[t0 + t] : -1,
+                                                 .token = o->token ? o->token[t0 + t] : -1,
+                                                 .feature = a->fires.index + t * a->fires.cap,
+                                                 .value = a->fires.value + t * a->fires.cap,
+                                                 .n = a->fires.count[t],
+                                                 .acted = a->act[t]});
 }
 
 /* Rows [t0, t0 + n) of a call, none of them skipped; x is the first of them. */
 static lethe_status apply_run(lethe_ablation *a, float *x, const origin *o, size_t t0, size_t n,
                               lethe_err *err) {
-    const lethe_chosen_rows chosen = {a->n, a->d, a->row, a->inverse, a->centre, a->mean};
     if (a->sae) {
         LETHE_TRY(codes_room(a, n, err));
         LETHE_TRY(lethe_encode(&a->encoder, x, n, &a->codes, NULL, err));
@@ -379,10 +462,10 @@ static lethe_status apply_run(lethe_ablation *a, float *x, const origin *o, size
             exact_fires(a, at, rows);
         else
             lethe_gate_fires(a->patch, y, rows, &a->fires);
-        LETHE_TRY(ask_guard(a, o, t0 + at, rows, err));
+        LETHE_TRY(decide(a, o, t0 + at, rows, err));
         count(a, rows);
-        lethe_intervene(&chosen, &a->how, y, rows, &a->fires, a->how.guard ? a->act : NULL,
-                        a->coef);
+        if (a->watch) tell(a, o, t0 + at, rows);
+        act_on(a, o, t0 + at, rows, y);
     }
     return LETHE_OK;
 }
@@ -406,12 +489,12 @@ static lethe_status apply(lethe_ablation *a, float *x, const origin *o, size_t n
 
 lethe_status lethe_ablation_apply(lethe_ablation *a, float *x, size_t n, const bool *skip,
                                   lethe_err *err) {
-    return apply(a, x, &(origin){NULL, NULL}, n, skip, err);
+    return apply(a, x, &(origin){NULL, NULL, NULL}, n, skip, err);
 }
 
 static lethe_status edit(void *user, const lethe_rows *rows, lethe_err *err) {
     lethe_ablation *a = user;
-    const origin o = {rows->seq, rows->pos};
+    const origin o = {rows->seq, rows->pos, rows->token};
     if (a->special_too) return apply(a, rows->x, &o, rows->n, NULL, err);
     LETHE_TRY(lethe_grow(&a->skip, &a->skip_cap, 0, rows->n, sizeof *a->skip,
                          "marks of special tokens", err));

@@ -114,6 +114,38 @@ lethe_status lethe_ablation_attach(lethe_ablation *a, lethe_lm *lm, int layer, l
 lethe_status lethe_ablation_attach_alone(lethe_ablation *a, lethe_lm *lm, int layer,
                                          lethe_hook hook, bool special_too, lethe_err *err);
 
+/* ---- sequences with settings of their own (chat, server) ---------------------------------------
+ * `which`: 0 this removal, 1 the first joined to it, and so on; LETHE_ALL_REMOVALS: each of them.
+ */
+#define LETHE_ALL_REMOVALS (-1)
+
+/* Off: in rows of sequence seq of the runs from now on the removal changes nothing, but looks,
+ * counts and tells all the same. A sequence never named is on. Fails: NOMEM. */
+lethe_status lethe_ablation_switch(lethe_ablation *a, int which, int32_t seq, bool on,
+                                   lethe_err *err);
+
+/* Another strength there; NAN: the removal's own again. Fails: USAGE (out of range), NOMEM. */
+lethe_status lethe_ablation_strength_in(lethe_ablation *a, int which, int32_t seq, double strength,
+                                        lethe_err *err);
+
+/* A row where a chosen feature fired. Borrowed: valid during the call. */
+typedef struct lethe_firing {
+    int which;
+    int32_t seq, pos, token;
+    const int32_t *feature; /* [n] places among the removal's chosen features */
+    const float *value;     /* [n] activations */
+    size_t n;
+    bool acted; /* the removal was at work at this row */
+} lethe_firing;
+typedef void (*lethe_firing_fn)(void *user, const lethe_firing *firing);
+
+/* fn is told of each row where something fired, of all removals joined (join first); NULL: nobody.
+ * Called from the thread that runs the model. */
+void lethe_ablation_watch(lethe_ablation *a, lethe_firing_fn fn, void *user);
+
+/* The latent in the SAE of a chosen feature (the place as above). */
+int32_t lethe_ablation_latent(const lethe_ablation *a, int which, int32_t place);
+
 /* The guard's statistic of a sequence of the last run, by its number there; 0 without a guard. */
 double lethe_ablation_guard_most(const lethe_ablation *a, int32_t seq);
 

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sequences that want a removal otherwise than it is set: off, or of another strength.
+ */
+#ifndef LETHE_STAGE_SEQ_RULE_H
+#define LETHE_STAGE_SEQ_RULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+typedef struct lethe_seq_rule {
+    bool off;
+    bool own; /* strength holds instead of the removal's */
+    double strength;
+} lethe_seq_rule;
+
+typedef struct lethe_seq_rules { /* zeroed: none */
+    lethe_seq_rule *rule;        /* [n] by sequence */
+    size_t n, cap;
+} lethe_seq_rules;
+
+void lethe_seq_rules_free(lethe_seq_rules *r); /* accepts a zeroed one; zeroes it */
+
+/* The rule of a sequence >= 0, to be changed. Valid until the next call. Fails: NOMEM. */
+lethe_status lethe_seq_rules_of(lethe_seq_rules *r, int32_t seq, lethe_seq_rule **out,
+                                lethe_err *err);
+
+/* The rule of any sequence: on, with the removal's strength, where none was set. */
+lethe_seq_rule lethe_seq_rules_at(const lethe_seq_rules *r, int32_t seq);
+
+#endif
