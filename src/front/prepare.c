@@ -141,14 +141,13 @@ static lethe_status check_method(lethe_invocation *in, lethe_err *err) {
     return LETHE_OK;
 }
 
-lethe_status lethe_prepare_run(lethe_invocation *in, lethe_err *err) {
+/* run: the settings of the run's own run.json count, where it has one. */
+static lethe_status complete(lethe_invocation *in, bool run, lethe_err *err) {
     lethe_config *c = &in->config;
-    if (c->config) LETHE_TRY(lethe_config_load(c, c->config, in->set, err));
     if (!c->out) LETHE_TRY(lethe_default_out(in, err));
     char *path = lethe_path_join(c->out, "run.json");
     if (!path) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
-    bool there = lethe_path_exists(path);
-    lethe_status st = there && !c->config ? from_run(in, path, err) : LETHE_OK;
+    lethe_status st = run && lethe_path_exists(path) ? from_run(in, path, err) : LETHE_OK;
     lethe_free(path);
     LETHE_TRY(st);
     if (!c->model) {
@@ -160,9 +159,77 @@ lethe_status lethe_prepare_run(lethe_invocation *in, lethe_err *err) {
     return absolute(c, err);
 }
 
+static lethe_status from_file(lethe_invocation *in, lethe_err *err) {
+    lethe_config *c = &in->config;
+    return c->config ? lethe_config_load(c, c->config, in->set, err) : LETHE_OK;
+}
+
+lethe_status lethe_prepare_run(lethe_invocation *in, lethe_err *err) {
+    LETHE_TRY(from_file(in, err));
+    return complete(in, !in->config.config, err);
+}
+
 lethe_status lethe_prepare_pipeline(lethe_invocation *in, lethe_pipeline *p, lethe_err *err) {
     LETHE_TRY(lethe_prepare_run(in, err));
     return lethe_pipeline_open(p, &in->config, LETHE_VERSION, in->env, err);
+}
+
+/* ---- use ------------------------------------------------------------------------------------- */
+
+static lethe_status shipped_patch(lethe_config *c, lethe_err *err) {
+    char *dir;
+    LETHE_TRY(lethe_share_dir(&dir, err));
+    char *path = lethe_path_join(dir, "data/demo/patch.safetensors");
+    lethe_status st = path ? set(c, "patch", path, err)
+                           : lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    lethe_free(path);
+    lethe_free(dir);
+    return st;
+}
+
+/* Without a patch, an SAE or a run there is nothing to remove; says so before the model is read. */
+static lethe_status check_removal(const lethe_config *c, lethe_err *err) {
+    if (c->patch.n || c->sae) return LETHE_OK;
+    char *path = lethe_path_join(c->out, "sae.safetensors");
+    if (!path) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    bool there = lethe_path_exists(path);
+    lethe_free(path);
+    if (there) return LETHE_OK;
+    return lethe_fail(
+        err, LETHE_NOTFOUND,
+        "%s: no removal there (pass --patch FILE, --sae FILE with --features FILE, or "
+        "--out with the directory of a run; lethe forget makes one)",
+        c->out);
+}
+
+static lethe_status settle(lethe_invocation *in, lethe_err *err) {
+    lethe_config *c = &in->config;
+    LETHE_TRY(from_file(in, err));
+    if (!c->model && !c->out && !c->sae && !c->features && !c->patch.n)
+        LETHE_TRY(shipped_patch(c, err));
+    LETHE_TRY(complete(in, !c->config && (in->config.out || !c->patch.n), err));
+    /* That of a run is the length of its windows. */
+    if (!given(in, "ctx-len")) c->ctx_len = 0;
+    return check_removal(c, err);
+}
+
+lethe_status lethe_use_open(lethe_use *u, lethe_invocation *in, size_t n_seq, lethe_err *err) {
+    *u = (lethe_use){0};
+    LETHE_TRY(settle(in, err));
+    lethe_pipeline *p = &u->pipeline;
+    LETHE_TRY(lethe_pipeline_open_model(p, &in->config, n_seq, in->env, err));
+    lethe_status st = lethe_pipeline_removal(p, &u->removal, err);
+    if (!st)
+        st = lethe_ablation_attach(u->removal.ablation, p->lm, (int)in->config.layer, p->hook,
+                                   in->config.special_too, err);
+    if (st) lethe_use_close(u);
+    return st;
+}
+
+void lethe_use_close(lethe_use *u) {
+    if (u->pipeline.lm) lethe_lm_clear_hooks(u->pipeline.lm);
+    lethe_removal_close(&u->removal);
+    lethe_pipeline_close(&u->pipeline);
 }
 
 lethe_status lethe_print_json(json_t *object, lethe_err *err) {

@@ -48,7 +48,8 @@ enum {
     LETHE_FOR_JUDGE = 1 << 13,   /* lethe judge */
     LETHE_FOR_TUNE = 1 << 14,    /* lethe tune */
     LETHE_FOR_REPORT = 1 << 20,  /* what people look at: lethe report */
-    LETHE_FOR_INSPECT = 1 << 21  /* lethe inspect */
+    LETHE_FOR_INSPECT = 1 << 21, /* lethe inspect */
+    LETHE_FOR_USE = 1 << 22      /* commands that talk with a model and its removal: lethe chat */
 };
 
 typedef struct lethe_config {

@@ -46,6 +46,12 @@ lethe_status lethe_pipeline_open(lethe_pipeline *p, lethe_config *config, const 
                                  const lethe_env *env, lethe_err *err);
 void lethe_pipeline_close(lethe_pipeline *p);
 
+/* Model and patches alone, for who uses a removal: config->out is at most read from, nothing is
+ * written and record stays NULL, so no stage can be run. n_seq sequences at once, of
+ * config->ctx_len tokens (0: what lethe_lm_open takes). Fails: as lethe_pipeline_open. */
+lethe_status lethe_pipeline_open_model(lethe_pipeline *p, lethe_config *config, size_t n_seq,
+                                       const lethe_env *env, lethe_err *err);
+
 /* Another run directory, config->out, on a pipeline's open model: settings of its own (borrowed),
  * the layer and window given. Close it before `from`. Fails: as lethe_pipeline_open. */
 lethe_status lethe_pipeline_branch(lethe_pipeline *p, const lethe_pipeline *from,

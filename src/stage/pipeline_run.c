@@ -166,18 +166,15 @@ static lethe_status open_patches(lethe_pipeline *p, lethe_err *err) {
     return LETHE_OK;
 }
 
-static lethe_status open_model(lethe_pipeline *p, lethe_err *err) {
+/* ctx 0: as lethe_lm_open has it. */
+static lethe_status open_model(lethe_pipeline *p, size_t ctx, size_t n_seq, lethe_err *err) {
     lethe_config *c = p->config;
-    if (!c->model) return lethe_fail(err, LETHE_USAGE, "no model given (pass --model FILE.gguf)");
-    size_t ctx;
-    LETHE_TRY(lethe_pipeline_ctx_len(c, p->env, &ctx, err));
-    c->ctx_len = (int64_t)ctx;
     lethe_lm_opts o = lethe_lm_defaults();
     o.gpu_layers = (int)c->gpu_layers;
     o.ctx_len = ctx;
-    o.n_seq = sequences(o.ctx_len);
-
+    o.n_seq = n_seq;
     LETHE_TRY(lethe_lm_open(&p->lm, c->model, &o, p->env, err));
+    c->ctx_len = (int64_t)lethe_lm_ctx_len(p->lm);
     LETHE_TRY(open_patches(p, err));
     int layers = lethe_lm_get_info(p->lm)->n_layer;
     if (c->layer == -1) c->layer = lethe_pipeline_middle_layer(layers);
@@ -185,14 +182,34 @@ static lethe_status open_model(lethe_pipeline *p, lethe_err *err) {
     return lethe_lm_check_layer(p->lm, (int)c->layer, err);
 }
 
+static lethe_status begin(lethe_pipeline *p, lethe_config *config, const lethe_env *env,
+                          lethe_err *err) {
+    *p = (lethe_pipeline){.config = config, .env = env};
+    LETHE_TRY(lethe_pipeline_hook(config, &p->hook, err));
+    p->dir = lethe_strdup(config->out);
+    if (!p->dir) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    return config->model ? LETHE_OK
+                         : lethe_fail(err, LETHE_USAGE, "no model given (pass --model FILE.gguf)");
+}
+
 lethe_status lethe_pipeline_open(lethe_pipeline *p, lethe_config *config, const char *version,
                                  const lethe_env *env, lethe_err *err) {
-    *p = (lethe_pipeline){.config = config, .env = env};
-    lethe_status st = lethe_pipeline_hook(config, &p->hook, err);
-    p->dir = lethe_strdup(config->out);
-    if (!st && !p->dir) st = lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
-    if (!st) st = open_model(p, err);
+    size_t ctx = 0;
+    lethe_status st = begin(p, config, env, err);
+    if (!st) st = lethe_pipeline_ctx_len(config, env, &ctx, err);
+    if (!st) st = open_model(p, ctx, sequences(ctx), err);
     if (!st) st = open_record(p, version, err);
+    if (st) lethe_pipeline_close(p);
+    return st;
+}
+
+lethe_status lethe_pipeline_open_model(lethe_pipeline *p, lethe_config *config, size_t n_seq,
+                                       const lethe_env *env, lethe_err *err) {
+    size_t ctx =
+        0; /* a window's default is for training; a text goes on as far as the model does */
+    lethe_status st = begin(p, config, env, err);
+    if (!st && config->ctx_len) st = lethe_pipeline_ctx_len(config, env, &ctx, err);
+    if (!st) st = open_model(p, ctx, n_seq, err);
     if (st) lethe_pipeline_close(p);
     return st;
 }
