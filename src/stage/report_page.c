@@ -116,6 +116,7 @@ static void put_part(const lethe_report *r, const json_t *tables, part p, lethe_
     case TUNING:
         lethe_report_charts(r, "tune", out);
         table(tables, "tune", out);
+        table(tables, "tuned", out);
         break;
     case TRAINING: lethe_report_charts(r, "training", out); break;
     case PROOF: lethe_report_certificate(r, out); break;

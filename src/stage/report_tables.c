@@ -339,6 +339,40 @@ static void tune_table(const lethe_report *r, json_t *list, bool *ok) {
     keep(list, t, ok);
 }
 
+/* One removal on the half that was held back. */
+static void tuned_row(json_t *t, const char *name, const json_t *figures, bool *ok) {
+    static const struct {
+        const char *key, *format;
+    } column[] = {{"forget_recall", "share"},
+                  {"worst_attack", "share"},
+                  {"retain_recall", "share"},
+                  {"kl", "nats"},
+                  {"perplexity", "real"}};
+    if (!json_is_object(figures)) return;
+    json_t *row = row_new(t, ok);
+    put_text(row, name, ok);
+    for (size_t c = 0; c < sizeof column / sizeof *column; c++) {
+        const json_t *v = json_object_get(figures, column[c].key);
+        put_value(row, &(report_value){.known = json_is_number(v), .v = json_number_value(v)},
+                  column[c].format, ok);
+    }
+}
+
+static void tuned_table(const lethe_report *r, json_t *list, bool *ok) {
+    const json_t *split = json_object_get(r->tune, "report_split");
+    json_t *t = table_new("tuned", "On the half that the search did not see",
+                          "Other facts and other text than those the trials were chosen by: the "
+                          "figures to quote.",
+                          "Removal|#Recall|#Worst attack|#Recall elsewhere|#KL|#Perplexity", ok);
+    static const char *const who[][2] = {{"chosen", "chosen by the search"},
+                                         {"given", "the settings it began with"},
+                                         {"reference", "the reference experiment's"}};
+    tuned_row(t, "none", json_object_get(split, "baseline"), ok);
+    for (size_t i = 0; i < sizeof who / sizeof *who; i++)
+        tuned_row(t, who[i][1], json_object_get(json_object_get(split, who[i][0]), "figures"), ok);
+    keep(list, t, ok);
+}
+
 /* ---- features ------------------------------------------------------------------------------- */
 
 static void feature_table(const lethe_report *r, json_t *list, bool *ok) {
@@ -387,6 +421,7 @@ json_t *lethe_report_tables(const lethe_report *r) {
     quality_table(r, list, &ok);
     judge_tables(r, list, &ok);
     tune_table(r, list, &ok);
+    tuned_table(r, list, &ok);
     feature_table(r, list, &ok);
     if (ok && list) return list;
     json_decref(list);

@@ -59,7 +59,10 @@ cat >run/tune.json <<'J'
   {"number": 0, "layer": 2, "num_features": 100, "select": "score", "method": "scale", "strength": -3, "guard": false, "forget": 0.4, "damage": 0.02, "front": true},
   {"number": 1, "layer": 2, "num_features": 10, "select": "score", "method": "clamp", "strength": 5, "guard": true, "forget": 0.1, "damage": 0.05, "front": true},
   {"number": 2, "layer": 1, "num_features": 10, "select": "effect", "method": "clamp", "strength": 5, "guard": true, "forget": 0.5, "damage": 0.5, "front": false}],
- "chosen": 1, "report_split": {}}
+ "chosen": 1, "report_split": {
+   "baseline": {"forget_recall": 0.995, "worst_attack": 1, "retain_recall": 0.97, "kl": 0, "perplexity": 5.66},
+   "chosen": {"number": 1, "figures": {"forget_recall": 0.0625, "worst_attack": 0.125, "retain_recall": 0.9375, "kl": 0.0071, "perplexity": 5.75}},
+   "reference": {"number": 0, "figures": {"forget_recall": 0.1875, "worst_attack": 0.25, "retain_recall": 0.875, "kl": 0.0231, "perplexity": null}}}}
 J
 cat >run/cards.json <<'J'
 {"format": "lethe-cards-1", "features": [{"index": 17, "share": 0.25,
@@ -94,6 +97,8 @@ same "judge before" "$(cell run/report.html judge 2 3)" 129
 same "judge after" "$(cell run/report.html judge 5 4)" 118
 same "kappa" "$(cell run/report.html agreement 2 5)" 0.625
 same "a trial on the front" "$(cell run/report.html tune 3 9)" 0.05
+same "what the search found, held out" "$(cell run/report.html tuned 3 3)" 0.125
+same "the reference beside it, held out" "$(cell run/report.html tuned 4 5)" 0.0231
 check "trials off the front are not in the table" [ "$(html run/report.html table-tune | wc -l)" -eq 3 ]
 check "the attack is drawn" grep -q 'aria-label="Spelling mistakes &lt;i&gt;: before 80.0 %, after 12.5 %"' run/report.html
 check "the training is drawn" grep -q 'Variance left unexplained over the steps' run/report.html
