@@ -245,28 +245,41 @@ static void means(const asked *a, size_t domain, double *recall, double *logprob
     *logprob = n ? sum / (double)n : NAN;
 }
 
-static lethe_status measure(lethe_gauge *g, bool baseline, lethe_gauge_figures *out,
-                            lethe_err *err) {
-    lethe_gauge_figures f = {0};
-    double start = lethe_seconds(), unused;
-    asked *all[] = {&g->forget, &g->attack, &g->retain};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        LETHE_TRY(lethe_probe_batch_score(g->lm, &all[i]->batch, "gauge", NULL, err));
-    means(&g->forget, SIZE_MAX, &f.forget_recall, &f.forget_logprob);
-    means(&g->retain, SIZE_MAX, &f.retain_recall, &f.retain_logprob);
-    f.worst_attack = f.forget_recall;
+static lethe_status score(lethe_gauge *g, asked *a, lethe_err *err) {
+    return lethe_probe_batch_score(g->lm, &a->batch, "gauge", NULL, err);
+}
+
+static lethe_status run_attacks(lethe_gauge *g, lethe_gauge_figures *f, lethe_err *err) {
+    double unused;
+    LETHE_TRY(score(g, &g->attack, err));
     for (size_t a = 0; a < g->n_attacks; a++) {
-        means(&g->attack, a, &f.attack_recall[a], &unused);
-        if (f.attack_recall[a] > f.worst_attack) f.worst_attack = f.attack_recall[a];
+        means(&g->attack, a, &f->attack_recall[a], &unused);
+        if (f->attack_recall[a] > f->worst_attack) f->worst_attack = f->attack_recall[a];
     }
+    return LETHE_OK;
+}
+
+static lethe_status measure(lethe_gauge *g, bool baseline, lethe_gauge_enough_fn enough, void *user,
+                            lethe_gauge_figures *out, lethe_err *err) {
+    lethe_gauge_figures f = {0};
+    double start = lethe_seconds();
     LETHE_TRY(run_text(g, baseline, &f, err));
+    LETHE_TRY(score(g, &g->retain, err));
+    means(&g->retain, SIZE_MAX, &f.retain_recall, &f.retain_logprob);
+    LETHE_TRY(score(g, &g->forget, err));
+    means(&g->forget, SIZE_MAX, &f.forget_recall, &f.forget_logprob);
+    f.worst_attack = f.forget_recall;
+    f.partial = enough && enough(user, &f);
+    for (size_t a = 0; f.partial && a < g->n_attacks; a++) f.attack_recall[a] = NAN;
+    if (!f.partial) LETHE_TRY(run_attacks(g, &f, err));
     f.seconds = lethe_seconds() - start;
     *out = f;
     return LETHE_OK;
 }
 
-lethe_status lethe_gauge_run(lethe_gauge *g, lethe_gauge_figures *out, lethe_err *err) {
-    return measure(g, false, out, err);
+lethe_status lethe_gauge_run(lethe_gauge *g, lethe_gauge_enough_fn enough, void *user,
+                             lethe_gauge_figures *out, lethe_err *err) {
+    return measure(g, false, enough, user, out, err);
 }
 
 lethe_status lethe_gauge_open(lethe_gauge **out, lethe_lm *lm, const lethe_probes *probes,
@@ -280,7 +293,7 @@ lethe_status lethe_gauge_open(lethe_gauge **out, lethe_lm *lm, const lethe_probe
     lethe_lm_clear_hooks(lm);
     lethe_status st = questions(g, probes, opts, err);
     if (st == LETHE_OK && text) st = read_text(g, text, opts, err);
-    if (st == LETHE_OK) st = measure(g, true, &g->baseline, err);
+    if (st == LETHE_OK) st = measure(g, true, NULL, NULL, &g->baseline, err);
     if (st == LETHE_OK)
         *out = g;
     else

@@ -42,8 +42,13 @@ typedef struct lethe_gauge_figures {
     double attack_recall[LETHE_GAUGE_ATTACKS];
     double worst_attack;   /* the largest of them and of the plain recall */
     double kl, perplexity; /* NaN without a text; kl of the baseline is 0 */
+    bool partial; /* ended before the attacks: those are NaN, worst_attack is the plain recall */
     double seconds;
 } lethe_gauge_figures;
+
+/* Asked before the attacks, which take most of the time: is it clear by now that this one is not
+ * wanted? worst_attack can only rise. */
+typedef bool (*lethe_gauge_enough_fn)(void *user, const lethe_gauge_figures *so_far);
 
 typedef struct lethe_gauge lethe_gauge;
 
@@ -62,7 +67,9 @@ const char *lethe_gauge_attack(const lethe_gauge *g, size_t i); /* name; borrowe
 size_t lethe_gauge_items(const lethe_gauge *g);    /* probes and attacks a run scores */
 uint64_t lethe_gauge_tokens(const lethe_gauge *g); /* of text */
 
-/* Measures the model with the hooks that it has now. Fails: as lethe_lm_score, STOPPED. */
-lethe_status lethe_gauge_run(lethe_gauge *g, lethe_gauge_figures *out, lethe_err *err);
+/* Measures the model with the hooks that it has now. enough NULL: all of it. Fails: as
+ * lethe_lm_score, STOPPED. */
+lethe_status lethe_gauge_run(lethe_gauge *g, lethe_gauge_enough_fn enough, void *user,
+                             lethe_gauge_figures *out, lethe_err *err);
 
 #endif

@@ -140,7 +140,7 @@ static lethe_status one_trial(tuning *t, bool *none, lethe_err *err) {
             return LETHE_OK;
         }
         trial->params = lethe_tune_params_of(&r->space, &trial->genome);
-        LETHE_TRY(lethe_tune_try(t, t->gauge, trial, err));
+        LETHE_TRY(lethe_tune_try(t, t->gauge, trial, false, err));
     }
     r->n++;
     LETHE_TRY(rank_all(t, err));

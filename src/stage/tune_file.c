@@ -67,6 +67,7 @@ static json_t *figures_json(const lethe_tune_result *r, const lethe_gauge_figure
     lethe_json_put(o, "retain_logprob", lethe_json_real(f->retain_logprob), &ok);
     lethe_json_put(o, "kl", lethe_json_real(f->kl), &ok);
     lethe_json_put(o, "perplexity", lethe_json_real(f->perplexity), &ok);
+    lethe_json_put(o, "partial", json_boolean(f->partial), &ok);
     lethe_json_put(o, "seconds", lethe_json_real(f->seconds), &ok);
     if (ok) return o;
     json_decref(o);
@@ -194,6 +195,7 @@ static lethe_gauge_figures figures_of(const lethe_tune_result *r, const json_t *
         .worst_attack = real_of(o, "worst_attack"),
         .kl = real_of(o, "kl"),
         .perplexity = real_of(o, "perplexity"),
+        .partial = json_is_true(json_object_get(o, "partial")),
         .seconds = real_of(o, "seconds"),
     };
     for (size_t i = 0; i < r->n_attacks; i++)

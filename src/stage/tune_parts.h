@@ -55,10 +55,12 @@ lethe_status lethe_tune_as_given(tuning *t, lethe_err *err);
 
 /* Measures one removal by a gauge, its features chosen by o (near: the near texts count), by its
  * own parameters, or all of it as the settings say. A removal that no feature passes for is marked
- * as failed. */
+ * as failed. Unless `whole`, one that a trial of before beats whatever its attacks bring is not
+ * asked them (figures.partial). */
 lethe_status lethe_tune_measure(tuning *t, lethe_gauge *g, lethe_trial *trial,
-                                const lethe_feature_opts *o, bool near, lethe_err *err);
-lethe_status lethe_tune_try(tuning *t, lethe_gauge *g, lethe_trial *trial, lethe_err *err);
+                                const lethe_feature_opts *o, bool near, bool whole, lethe_err *err);
+lethe_status lethe_tune_try(tuning *t, lethe_gauge *g, lethe_trial *trial, bool whole,
+                            lethe_err *err);
 lethe_status lethe_tune_measure_given(tuning *t, lethe_gauge *g, lethe_trial *trial,
                                       lethe_err *err);
 

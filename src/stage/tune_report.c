@@ -17,7 +17,7 @@ static lethe_status report_reference(tuning *t, lethe_gauge *g, lethe_trial *tri
                                         .num_features = o.num_features,
                                         .select = lethe_tune_select_of(&o),
                                         .how = lethe_intervention_scale(-3)};
-    return lethe_tune_measure(t, g, trial, &o, false, err);
+    return lethe_tune_measure(t, g, trial, &o, false, true, err);
 }
 
 static int by_damage(const void *a, const void *b) {
@@ -33,7 +33,7 @@ static lethe_status again(tuning *t, lethe_gauge *g, lethe_trial *trial, bool mu
         trial->failed = true;
         return LETHE_OK;
     }
-    if (trial->number) return lethe_tune_try(t, g, trial, err);
+    if (trial->number) return lethe_tune_try(t, g, trial, true, err);
     *trial = t->out->report.given;
     return LETHE_OK;
 }

@@ -78,19 +78,34 @@ lethe_status lethe_tune_choose(tuning *t, lethe_tune_layer *l, const lethe_featu
     return LETHE_OK;
 }
 
-static lethe_status hang_and_run(tuning *t, lethe_tune_layer *l, lethe_gauge *g,
+typedef struct rivals {
+    const lethe_tune_result *r;
+    const lethe_gauge_figures *base;
+} rivals;
+
+/* A trial that another beats although its attacks are not in yet cannot get onto the front. */
+static bool beaten(void *user, const lethe_gauge_figures *so_far) {
+    const rivals *v = user;
+    lethe_point p = point_of(v->base, so_far);
+    for (size_t i = 0; i < v->r->n; i++)
+        if (!v->r->trial[i].failed && lethe_point_beats(v->r->trial[i].point, p)) return true;
+    return false;
+}
+
+static lethe_status hang_and_run(tuning *t, lethe_tune_layer *l, lethe_gauge *g, bool whole,
                                  const lethe_feature_set *set, lethe_trial *trial, lethe_err *err) {
     trial->features = set->n;
     lethe_status st = hang(t, l, set, &trial->params, err);
-    if (!st) st = lethe_gauge_run(g, &trial->figures, err);
+    rivals v = {t->out, lethe_gauge_baseline(g)};
+    if (!st) st = lethe_gauge_run(g, whole ? NULL : beaten, &v, &trial->figures, err);
     lethe_lm_clear_hooks(t->p->lm);
     trial->point = point_of(lethe_gauge_baseline(g), &trial->figures);
     return st;
 }
 
-/* Measures one removal by a gauge. near: the near texts count. */
 lethe_status lethe_tune_measure(tuning *t, lethe_gauge *g, lethe_trial *trial,
-                                const lethe_feature_opts *o, bool near, lethe_err *err) {
+                                const lethe_feature_opts *o, bool near, bool whole,
+                                lethe_err *err) {
     lethe_tune_layer *l;
     LETHE_TRY(lethe_tune_layer_open(t, trial->params.layer, &l, err));
     double start = lethe_seconds();
@@ -100,10 +115,10 @@ lethe_status lethe_tune_measure(tuning *t, lethe_gauge *g, lethe_trial *trial,
     lethe_status st = lethe_tune_choose(t, l, o, near, &set, &owned, &why);
     if (st == LETHE_FAIL) { /* no latent passes: a poor choice, not an error */
         trial->failed = true;
-        trial->figures = (lethe_gauge_figures){NAN, NAN, NAN, NAN, {0}, NAN, NAN, NAN, 0};
+        trial->figures = (lethe_gauge_figures){NAN, NAN, NAN, NAN, {0}, NAN, NAN, NAN, false, 0};
         trial->point = (lethe_point){NAN, NAN};
     } else if (!st) {
-        st = hang_and_run(t, l, g, &set, trial, err);
+        st = hang_and_run(t, l, g, whole, &set, trial, err);
         if (owned) lethe_feature_set_free(&set);
     } else if (err) {
         *err = why;
@@ -112,10 +127,11 @@ lethe_status lethe_tune_measure(tuning *t, lethe_gauge *g, lethe_trial *trial,
     return st == LETHE_FAIL && trial->failed ? LETHE_OK : st;
 }
 
-lethe_status lethe_tune_try(tuning *t, lethe_gauge *g, lethe_trial *trial, lethe_err *err) {
+lethe_status lethe_tune_try(tuning *t, lethe_gauge *g, lethe_trial *trial, bool whole,
+                            lethe_err *err) {
     lethe_feature_opts o;
     LETHE_TRY(lethe_tune_feature_opts(t, &trial->params, &o, err));
-    return lethe_tune_measure(t, g, trial, &o, true, err);
+    return lethe_tune_measure(t, g, trial, &o, true, whole, err);
 }
 
 /* What the settings say, in numbers. */
@@ -138,5 +154,5 @@ lethe_status lethe_tune_measure_given(tuning *t, lethe_gauge *g, lethe_trial *tr
     LETHE_TRY(lethe_pipeline_feature_opts(t->p->config, &o, err));
     trial->params = t->given;
     trial->genome = lethe_genome_near(&t->out->space, &t->given);
-    return lethe_tune_measure(t, g, trial, &o, true, err);
+    return lethe_tune_measure(t, g, trial, &o, true, true, err);
 }

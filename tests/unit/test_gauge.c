@@ -82,17 +82,42 @@ static void as_the_evaluation(void **state) {
     lethe_gauge_figures now;
     int calls = 0;
     assert_ok(lethe_lm_add_edit(lm, 1, LETHE_HOOK_POST, keep, &calls, &err), &err);
-    assert_ok(lethe_gauge_run(g, &now, &err), &err);
+    assert_ok(lethe_gauge_run(g, NULL, NULL, &now, &err), &err);
     assert_true(calls > 0 && now.kl < 1e-9 && now.forget_recall == b->forget_recall);
     lethe_lm_clear_hooks(lm);
     assert_ok(lethe_lm_add_edit(lm, 1, LETHE_HOOK_POST, negate, NULL, &err), &err);
-    assert_ok(lethe_gauge_run(g, &now, &err), &err);
+    assert_ok(lethe_gauge_run(g, NULL, NULL, &now, &err), &err);
     assert_true(now.kl > 0.5 && now.forget_recall == 0 && now.worst_attack < 0.5);
     assert_true(now.forget_logprob < b->forget_logprob - 1 && now.perplexity > b->perplexity);
     lethe_lm_clear_hooks(lm);
-    assert_ok(lethe_gauge_run(g, &now, &err), &err);
+    assert_ok(lethe_gauge_run(g, NULL, NULL, &now, &err), &err);
     assert_true(now.kl < 1e-9);
     lethe_eval_result_free(&r);
+    lethe_gauge_close(&g);
+}
+
+/* Sees what is known before the attacks, and has had enough. */
+static bool enough(void *user, const lethe_gauge_figures *so_far) {
+    assert_true(so_far->worst_attack == so_far->forget_recall);
+    assert_false(isnan(so_far->retain_recall) || isnan(so_far->kl));
+    return *(bool *)user;
+}
+
+static void ends_before_the_attacks(void **state) {
+    (void)state;
+    lethe_gauge_opts o = lethe_gauge_defaults();
+    o.text_tokens = 60;
+    lethe_gauge *g = NULL;
+    assert_ok(lethe_gauge_open(&g, lm, &probes, text, &o, NULL, &err), &err);
+    lethe_gauge_figures whole, part;
+    bool stop = false;
+    assert_ok(lethe_gauge_run(g, enough, &stop, &whole, &err), &err);
+    stop = true;
+    assert_ok(lethe_gauge_run(g, enough, &stop, &part, &err), &err);
+    assert_false(whole.partial);
+    assert_true(part.partial && isnan(part.attack_recall[0]));
+    assert_true(part.forget_recall == whole.forget_recall && part.kl == whole.kl);
+    assert_true(part.worst_attack <= whole.worst_attack);
     lethe_gauge_close(&g);
 }
 
@@ -148,6 +173,7 @@ int main(void) {
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_the_evaluation),
+        cmocka_unit_test(ends_before_the_attacks),
         cmocka_unit_test(halves),
         cmocka_unit_test(what_is_wrong),
     };
