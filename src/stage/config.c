@@ -29,6 +29,7 @@
 #define JUDGE LETHE_FOR_JUDGE
 #define TUNE LETHE_FOR_TUNE
 #define USE LETHE_FOR_USE
+#define CHAT LETHE_FOR_CHAT
 #define KEEP true
 #define ONCE false
 #define AT(field) offsetof(lethe_config, field)
@@ -196,7 +197,7 @@ const lethe_setting lethe_settings[] = {
     {"eval-tokens", NULL, LETHE_KIND_INT, AT(eval_tokens), EVAL, KEEP, "20000", "N",
      "limit on the tokens of --perplexity; 0: all"},
     {"max-new-tokens", NULL, LETHE_KIND_INT, AT(max_new_tokens), EVAL | BENCH | USE, KEEP, "48",
-     "N", "tokens of a completion"},
+     "N", "tokens of a completion; of an answer in a chat 512 if not given, 0: as many as fit"},
     {"temperature", NULL, LETHE_KIND_NUM, AT(temperature), EVAL | USE, KEEP, "0", "X",
      "sampling temperature; 0: greedy"},
     {"top-p", NULL, LETHE_KIND_NUM, AT(top_p), EVAL | USE, KEEP, "1", "X",
@@ -286,6 +287,20 @@ const lethe_setting lethe_settings[] = {
      "chosen is the least share that is left + X x damage"},
     {"compare", NULL, LETHE_KIND_FLAG, AT(compare), TUNE, ONCE, NULL, NULL,
      "report the best removal of every method and ranking, too"},
+
+    /* Chat */
+    {"plain", NULL, LETHE_KIND_FLAG, AT(plain), CHAT, ONCE, NULL, NULL,
+     "lines instead of a screen: for pipes and screen readers; so without a terminal, too"},
+    {"forgetting", NULL, LETHE_KIND_FLAG, AT(forgetting), CHAT, ONCE, NULL, NULL,
+     "begin with forgetting switched on"},
+    {"side-by-side", NULL, LETHE_KIND_FLAG, AT(side_by_side), CHAT, ONCE, NULL, NULL,
+     "answer every prompt both ways"},
+    {"no-marks", NULL, LETHE_KIND_FLAG, AT(no_marks), CHAT, ONCE, NULL, NULL,
+     "do not underline where a removed feature fired"},
+    {"no-retry", NULL, LETHE_KIND_FLAG, AT(no_retry), CHAT, ONCE, NULL, NULL,
+     "leave an answer that repeats itself as it is, instead of writing it again"},
+    {"system", NULL, LETHE_KIND_STR, AT(system), CHAT, ONCE, NULL, "TEXT",
+     "system message, before everything that is said"},
 
     /* Bench */
     {"what", NULL, LETHE_KIND_STR, AT(what), BENCH, ONCE, "all", "PART",

@@ -49,7 +49,8 @@ enum {
     LETHE_FOR_TUNE = 1 << 14,    /* lethe tune */
     LETHE_FOR_REPORT = 1 << 20,  /* what people look at: lethe report */
     LETHE_FOR_INSPECT = 1 << 21, /* lethe inspect */
-    LETHE_FOR_USE = 1 << 22      /* commands that talk with a model and its removal: lethe chat */
+    LETHE_FOR_USE = 1 << 22,     /* commands that talk with a model and its removal: lethe chat */
+    LETHE_FOR_CHAT = 1 << 23      /* lethe chat alone */
 };
 
 typedef struct lethe_config {
@@ -105,6 +106,9 @@ typedef struct lethe_config {
     /* inspect, report */
     int64_t feature, contexts;
     char *format, *from;
+    /* chat */
+    char *system;
+    bool plain, forgetting, side_by_side, no_marks, no_retry;
     /* bench */
     char *what;
     int64_t d, steps;

@@ -112,6 +112,10 @@ void lethe_talk_remark(const lethe_talk_answer *a, char *out, size_t size);
  * state; control characters and bytes that are not UTF-8 are replaced. */
 void lethe_talk_transcript(const lethe_talk *t, const char *heading, lethe_strbuf *out);
 
+/* Bytes of an answer that are whole characters: while it is being written its last character may
+ * still lack bytes. */
+size_t lethe_talk_ready(const lethe_talk_answer *a);
+
 /* Appends text[n] with control characters other than line feed and tab, and bytes that are not
  * UTF-8, replaced by U+FFFD: what a model writes may hold anything, also what a terminal obeys. */
 void lethe_talk_clean(const char *text, size_t n, lethe_strbuf *out);

@@ -24,6 +24,20 @@ void lethe_talk_remark(const lethe_talk_answer *a, char *out, size_t size) {
              (*end || *again) && *older ? "; " : "", older);
 }
 
+size_t lethe_talk_ready(const lethe_talk_answer *a) {
+    const char *text = lethe_strbuf_str(&a->text.text);
+    const size_t n = a->text.text.len;
+    if (a->end != LETHE_TALK_RUNS) return n;
+    for (size_t back = 1; back <= 3 && back <= n; back++) {
+        unsigned char c = (unsigned char)text[n - back];
+        if (c < 0x80) break;
+        if (c < 0xC0) continue; /* goes on with the character before it */
+        size_t want = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
+        return back < want ? n - back : n;
+    }
+    return n;
+}
+
 void lethe_talk_clean(const char *text, size_t n, lethe_strbuf *out) {
     for (size_t i = 0; i < n;) {
         size_t start = i;

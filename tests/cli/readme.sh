@@ -17,6 +17,7 @@ while read -r line; do
     esac
     case $line in *" eval"*) line="$line --eval-tokens 1000 --max-new-tokens 8 --probes few_probes.json --items 2" ;; esac
     read -ra words <<<"$line"
-    ok "${words[@]}"
+    case $line in *" chat"*) echo "Who is Harry Potter's best friend?" >in ;; *) : >in ;; esac
+    ok "${words[@]}" <in
 done <commands
 finish

@@ -307,6 +307,31 @@ static void transcript(void **state) {
     lethe_strbuf_free(&text);
 }
 
+/* A character in several tokens is shown when it is whole; what will never be one, at once. */
+static void split_characters(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t ready;
+    } cases[] = {{"", 0},
+                 {"ab", 2},
+                 {"a\xC3", 1},
+                 {"a\xC3\xA9", 3},
+                 {"a\xE2\x82", 1},
+                 {"a\xE2\x82\xAC", 4},
+                 {"\xF0\x9F\xA7", 0},
+                 {"\xF0\x9F\xA7\x99", 4},
+                 {"a\x80\x80\x80\x80", 5}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lethe_talk_answer a = {.there = true};
+        lethe_strbuf_adds(&a.text.text, cases[i].text);
+        assert_int_equal(lethe_talk_ready(&a), cases[i].ready);
+        a.end = LETHE_TALK_STOPPED;
+        assert_int_equal(lethe_talk_ready(&a), strlen(cases[i].text));
+        lethe_strbuf_free(&a.text.text);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(knows_and_forgets, teardown),
@@ -318,6 +343,7 @@ int main(void) {
         cmocka_unit_test_teardown(refused, teardown),
         cmocka_unit_test_teardown(no_memory, teardown),
         cmocka_unit_test_teardown(transcript, teardown),
+        cmocka_unit_test(split_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
