@@ -11,7 +11,7 @@ OPTIONS ?=
 BUILD     = build
 BUILD_ASAN = build-asan
 
-.PHONY: all demo test test-plain test-asan test-slow test-browser bench check check-arm install deps model clean help
+.PHONY: all demo test test-plain test-asan test-slow test-browser bench check check-arm install deps model page clean help
 
 all: $(BUILD)/.configured ## build build/lethe
 	@$(CMAKE) --build $(BUILD) -j $(JOBS)
@@ -62,11 +62,15 @@ test-asan: $(BUILD_ASAN)/.configured
 test-slow: all ## the slow checks: interrupted training, tap cost, three seeds
 	@cd $(BUILD) && ctest --output-on-failure -L slow
 
-test-browser: all ## the report in Chromium (skips without npm or chromium)
+test-browser: all ## the page and the report in Chromium (skips without npm or chromium)
 	@tests/web/run.sh $(BUILD)/lethe
 
 bench: all ## measurements of speed, in a few minutes (see bench/README.md)
 	@bench/bench.sh $(BUILD)
+
+page: ## bundle the page again from web/src (needs npm)
+	@cd web && npm ci --no-audit --no-fund --ignore-scripts --loglevel error && npm run --silent check && \
+	  npm run --silent build
 
 model: ## make the embedded model again from its recipe (needs python3-torch)
 	@/usr/bin/python3 tools/model/make_model.py

@@ -5,10 +5,12 @@ if(NOT CMAKE_SCRIPT_MODE_FILE)
   set(report_c ${CMAKE_BINARY_DIR}/report_assets.c)
   add_custom_command(OUTPUT ${report_c}
     COMMAND ${CMAKE_COMMAND} -DIN=${report_in} -DOUT=${report_c} -P ${CMAKE_CURRENT_LIST_FILE}
-    DEPENDS ${report_in}/report.css ${report_in}/report.js ${CMAKE_CURRENT_LIST_FILE})
+    DEPENDS ${report_in}/report.css ${report_in}/report.js ${CMAKE_CURRENT_LIST_FILE}
+      ${CMAKE_CURRENT_LIST_DIR}/bytes.cmake)
   list(APPEND LETHE_LIB_SOURCES ${report_c})
   return()
 endif()
+include(${CMAKE_CURRENT_LIST_DIR}/bytes.cmake)
 
 # 64 hex digits -> base64, three bytes (four digits of base64) at a time.
 function(base64_of_hex hex out)
@@ -32,11 +34,9 @@ endfunction()
 
 set(c "/* Made from src/stage/report/ by cmake/report.cmake. */\n#include \"stage/report_parts.h\"\n")
 foreach(kind css js)
-  file(READ ${IN}/report.${kind} bytes HEX)
+  bytes_of(${IN}/report.${kind} bytes)
   file(SHA256 ${IN}/report.${kind} sha)
   base64_of_hex(${sha} sha)
-  string(REGEX REPLACE "(................................)" "\\1\n" bytes "${bytes}")
-  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
   string(APPEND c "const char lethe_report_${kind}[] = {\n${bytes}0};\n"
     "const char lethe_report_${kind}_sha256[] = \"${sha}\";\n")
 endforeach()

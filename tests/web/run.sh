@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# make test-browser: the report of a small run of the embedded default and of a hostile one, in
-# Chromium. Needs npm (for playwright-core) and a chromium; where one is missing it says so and skips.
+# make test-browser: the page, against a scripted server; the report of a small run of the embedded
+# default and of a hostile one, in Chromium. Needs npm (for playwright-core) and a chromium; where one is missing it says so and skips.
 # Usage: run.sh LETHE [FOLDER_FOR_SCREENSHOTS]
 set -euo pipefail
 source_dir=$(cd "$(dirname "$0")/../.." && pwd)
@@ -22,7 +22,8 @@ if [ ! -d "$cache/node_modules/playwright-core" ]; then
 fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/lethe-web-XXXXXX")
 trap 'rm -rf "$work"' EXIT
-cp "$source_dir/tests/web/report.mjs" "$cache/"
+cp "$source_dir"/tests/web/*.mjs "$cache/"
+node "$cache/page.mjs" "$browser" "$source_dir" "$shots"
 cd "$work"
 LETHE_DATA=$source_dir "$lethe" forget --out demo --epochs 2 --max-tokens 60000 --min-forget-fires 8 \
     --near-weight 1 --retain-weight 1 --eval-tokens 1000 --quiet >/dev/null
