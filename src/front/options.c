@@ -146,6 +146,7 @@ void lethe_options_help(const lethe_cmd *cmd, FILE *to) {
         {LETHE_FOR_REPORT | LETHE_FOR_INSPECT, "What to show"},
         {LETHE_FOR_TUNE, "Search"},
         {LETHE_FOR_CHAT, "Chat"},
+        {LETHE_FOR_SERVE, "Server"},
         {LETHE_FOR_BENCH, "Measurement"},
         {LETHE_FOR_ALL, "General"},
     };

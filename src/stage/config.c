@@ -30,6 +30,7 @@
 #define TUNE LETHE_FOR_TUNE
 #define USE LETHE_FOR_USE
 #define CHAT LETHE_FOR_CHAT
+#define SERVE LETHE_FOR_SERVE
 #define KEEP true
 #define ONCE false
 #define AT(field) offsetof(lethe_config, field)
@@ -196,19 +197,19 @@ const lethe_setting lethe_settings[] = {
      "held-out ordinary text for perplexity and KL divergence"},
     {"eval-tokens", NULL, LETHE_KIND_INT, AT(eval_tokens), EVAL, KEEP, "20000", "N",
      "limit on the tokens of --perplexity; 0: all"},
-    {"max-new-tokens", NULL, LETHE_KIND_INT, AT(max_new_tokens), EVAL | BENCH | USE, KEEP, "48",
+    {"max-new-tokens", NULL, LETHE_KIND_INT, AT(max_new_tokens), EVAL | BENCH | CHAT, KEEP, "48",
      "N", "tokens of a completion; of an answer in a chat 512 if not given, 0: as many as fit"},
-    {"temperature", NULL, LETHE_KIND_NUM, AT(temperature), EVAL | USE, KEEP, "0", "X",
+    {"temperature", NULL, LETHE_KIND_NUM, AT(temperature), EVAL | CHAT, KEEP, "0", "X",
      "sampling temperature; 0: greedy"},
-    {"top-p", NULL, LETHE_KIND_NUM, AT(top_p), EVAL | USE, KEEP, "1", "X",
+    {"top-p", NULL, LETHE_KIND_NUM, AT(top_p), EVAL | CHAT, KEEP, "1", "X",
      "nucleus sampling; 1: off"},
-    {"top-k", NULL, LETHE_KIND_INT, AT(top_k), EVAL | USE, KEEP, "0", "N",
+    {"top-k", NULL, LETHE_KIND_INT, AT(top_k), EVAL | CHAT, KEEP, "0", "N",
      "sample from the N likeliest; 0: off"},
-    {"repeat-penalty", "repetition-penalty", LETHE_KIND_NUM, AT(repeat_penalty), EVAL | USE, KEEP,
+    {"repeat-penalty", "repetition-penalty", LETHE_KIND_NUM, AT(repeat_penalty), EVAL | CHAT, KEEP,
      "1", "X", "repetition penalty; 1: off"},
-    {"frequency-penalty", NULL, LETHE_KIND_NUM, AT(frequency_penalty), EVAL | USE, KEEP, "0", "X",
+    {"frequency-penalty", NULL, LETHE_KIND_NUM, AT(frequency_penalty), EVAL | CHAT, KEEP, "0", "X",
      "frequency penalty; 0: off"},
-    {"no-repeat-ngram", "no-repeat-ngram-size", LETHE_KIND_INT, AT(no_repeat_ngram), EVAL | USE,
+    {"no-repeat-ngram", "no-repeat-ngram-size", LETHE_KIND_INT, AT(no_repeat_ngram), EVAL | CHAT,
      KEEP, "0", "N", "never repeat an n-gram of this length; 0: off"},
     {"forget-domain", NULL, LETHE_KIND_STR, AT(forget_domain), EVAL, KEEP, NULL, "NAME",
      "domain of --probes that is to be forgotten; not given: the first"},
@@ -315,6 +316,26 @@ const lethe_setting lethe_settings[] = {
      "train: without the dense reference, which is slow at large widths"},
     {"scaling", NULL, LETHE_KIND_FLAG, AT(scaling), BENCH, ONCE, NULL, NULL,
      "train: the step on a single thread as well"},
+
+    /* Server */
+    {"host", NULL, LETHE_KIND_STR, AT(host), SERVE, ONCE, "127.0.0.1", "ADDRESS",
+     "where to listen; 0.0.0.0: on every address of this machine, so that others reach it"},
+    {"port", "p", LETHE_KIND_INT, AT(port), SERVE, ONCE, "8080", "N", "0: any that is free"},
+    {"api-key", NULL, LETHE_KIND_STR, AT(api_key), SERVE, ONCE, NULL, "KEY",
+     "what clients must send as \"Authorization: Bearer KEY\" (environment: LETHE_SERVE_KEY, which "
+     "others on this machine cannot read)"},
+    {"cors", NULL, LETHE_KIND_STR, AT(cors), SERVE, ONCE, NULL, "ORIGIN",
+     "web pages of this origin may ask, too; *: of any"},
+    {"slots", NULL, LETHE_KIND_INT, AT(slots), SERVE, ONCE, "8", "N",
+     "answers written at once, side by side; each takes memory for a context"},
+    {"queue", NULL, LETHE_KIND_INT, AT(queue), SERVE, ONCE, "64", "N",
+     "requests that may wait for a slot; beyond that 429"},
+    {"time-limit", NULL, LETHE_KIND_NUM, AT(time_limit), SERVE, ONCE, "120", "SECONDS",
+     "for a request, waiting included"},
+    {"max-body", NULL, LETHE_KIND_INT, AT(max_body), SERVE, ONCE, "1048576", "BYTES",
+     "size of a request's body"},
+    {"max-header", NULL, LETHE_KIND_INT, AT(max_header), SERVE, ONCE, "16384", "BYTES",
+     "size of a request's line and headers"},
 
     /* Files and output */
     {"sae", NULL, LETHE_KIND_PATH, AT(sae), SAE | BENCH | TUNE, ONCE, NULL, "FILE",

@@ -50,7 +50,8 @@ enum {
     LETHE_FOR_REPORT = 1 << 20,  /* what people look at: lethe report */
     LETHE_FOR_INSPECT = 1 << 21, /* lethe inspect */
     LETHE_FOR_USE = 1 << 22,     /* commands that talk with a model and its removal: lethe chat */
-    LETHE_FOR_CHAT = 1 << 23      /* lethe chat alone */
+    LETHE_FOR_CHAT = 1 << 23,    /* lethe chat alone */
+    LETHE_FOR_SERVE = 1 << 24    /* lethe serve */
 };
 
 typedef struct lethe_config {
@@ -109,6 +110,10 @@ typedef struct lethe_config {
     /* chat */
     char *system;
     bool plain, forgetting, side_by_side, no_marks, no_retry;
+    /* serve */
+    char *host, *api_key, *cors;
+    int64_t port, slots, queue, max_body, max_header;
+    double time_limit;
     /* bench */
     char *what;
     int64_t d, steps;
