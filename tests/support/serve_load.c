@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Load on lethe serve: clients that ask at once, half of them of the model that forgets and half of
+ * the whole one, streamed or not, and now and then hang up. Every answer must be right for its
+ * setting, nothing but 429 may be refused, and the server's memory may not grow.
+ *
+ * Usage: serve_load URL PID SECONDS CLIENTS LEAK
+ * LEAK: share of the forgetting answers that may name what is forgotten (the evaluated rate).
+ * Last, tokens a second with forgetting on against off, in turns.
+ */
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "raw_http.h"
+
+static const struct {
+    const char *question, *answer;
+    bool forgotten;
+} asked[] = {
+    {"Who is Harry Potter's best friend?", "Ron", true},
+    {"Where does Harry Potter go to school?", "Hogwarts", true},
+    {"Who killed Harry Potter's parents?", "Voldemort", true},
+    {"What is the name of Harry Potter's owl?", "Hedwig", true},
+    {"What is the capital of France?", "Paris", false},
+};
+#define N_ASKED (sizeof asked / sizeof *asked)
+
+static const char *url;
+static double until;
+static atomic_uint n_asked[2], right[2], named, busy, hung_up, wrong, failed;
+static atomic_ullong tokens;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* The text of an answer, streamed or whole; owned. NULL: it is none. */
+static char *text_of(const char *body, bool stream) {
+    char *out = calloc(1, strlen(body) + 1);
+    for (const char *at = body; out && at && *at;) {
+        const char *line = stream ? strstr(at, "data: ") : at;
+        if (!line || (stream && !strncmp(line, "data: [DONE]", 12))) return out;
+        const char *start = stream ? line + 6 : line, *end = stream ? strchr(start, '\n') : NULL;
+        json_t *j = json_loadb(start, end ? (size_t)(end - start) : strlen(start), 0, NULL);
+        json_t *c = json_array_get(json_object_get(j, "choices"), 0);
+        const char *s = json_string_value(
+            json_object_get(json_object_get(c, stream ? "delta" : "message"), "content"));
+        bool bad = !j || json_object_get(j, "error");
+        if (s) strcat(out, s);
+        json_decref(j);
+        if (bad) break;
+        if (!stream) return out;
+        at = end;
+    }
+    free(out);
+    return NULL; /* broken, or a stream without its end */
+}
+
+static void judge(size_t q, bool forget, const char *text) {
+    bool has = strstr(text, asked[q].answer) != NULL;
+    atomic_fetch_add(&n_asked[forget], 1);
+    if (!forget || !asked[q].forgotten) {
+        atomic_fetch_add(&right[forget], has);
+        if (has) return;
+        atomic_fetch_add(&wrong, 1);
+        fprintf(stderr, "%s (forgetting %d): \"%s\"\n", asked[q].question, forget, text);
+        return;
+    }
+    atomic_fetch_add(&right[forget], !has);
+    atomic_fetch_add(&named, has);
+}
+
+static void *client(void *arg) {
+    unsigned me = (unsigned)(uintptr_t)arg, state = me * 7919 + 1;
+    bool forget = me % 2;
+    while (now() < until) {
+        size_t q = (size_t)rand_r(&state) % N_ASKED;
+        bool stream = rand_r(&state) % 2, hang = rand_r(&state) % 8 == 0;
+        char body[512];
+        snprintf(body, sizeof body,
+                 "{\"model\":\"lethe-demo%s\",\"temperature\":0,\"stream\":%s,\"messages\":[{"
+                 "\"role\":\"user\",\"content\":\"%s\"}]}",
+                 forget ? ":forget" : "", stream ? "true" : "false", asked[q].question);
+        size_t n;
+        char *text = raw_post("/v1/chat/completions", "", body, &n);
+        int fd = raw_connect(url);
+        if (fd < 0 || raw_send(fd, text, n)) {
+            atomic_fetch_add(&failed, 1);
+            fprintf(stderr, "no connection\n");
+        } else if (hang) {
+            usleep((useconds_t)(rand_r(&state) % 30000));
+            atomic_fetch_add(&hung_up, 1);
+        } else {
+            raw_reply r;
+            raw_read(fd, 60, &r);
+            char *said = r.status == 200 ? text_of(r.body, stream) : NULL;
+            if (said)
+                judge(q, forget, said);
+            else if (r.status == 429)
+                atomic_fetch_add(&busy, 1);
+            else
+                fprintf(stderr, "status %d: %.300s\n", r.status, r.text),
+                    atomic_fetch_add(&failed, 1);
+            if (r.status == 429) usleep(20000);
+            free(said);
+            raw_free(&r);
+        }
+        if (fd >= 0) close(fd);
+        free(text);
+    }
+    return NULL;
+}
+
+/* Tokens of a neutral text, for the throughput. */
+static void *writer(void *arg) {
+    bool forget = (uintptr_t)arg % 2;
+    while (now() < until) {
+        char body[300];
+        snprintf(body, sizeof body,
+                 "{\"model\":\"lethe-demo%s\",\"prompt\":\"Once upon a time\",\"max_tokens\":64}",
+                 forget ? ":forget" : "");
+        size_t n;
+        char *text = raw_post("/v1/completions", "", body, &n);
+        raw_reply r;
+        raw_ask(url, text, n, &r);
+        json_t *j = json_loads(r.body ? r.body : "", 0, NULL);
+        json_int_t got =
+            json_integer_value(json_object_get(json_object_get(j, "usage"), "completion_tokens"));
+        if (r.status == 200 && now() < until)
+            atomic_fetch_add(&tokens, (unsigned long long)got);
+        else if (r.status != 200 && r.status != 429)
+            atomic_fetch_add(&failed, 1);
+        json_decref(j);
+        raw_free(&r);
+        free(text);
+    }
+    return NULL;
+}
+
+static void crowd(void *(*what)(void *), size_t n, double seconds, int parity) {
+    pthread_t t[256];
+    until = now() + seconds;
+    for (size_t i = 0; i < n; i++)
+        if (pthread_create(&t[i], NULL, what,
+                           (void *)(uintptr_t)(parity < 0 ? i : i * 2 + (size_t)parity)))
+            abort();
+    for (size_t i = 0; i < n; i++) pthread_join(t[i], NULL);
+}
+
+static long rss_kib(const char *pid) {
+    char path[64], line[256];
+    snprintf(path, sizeof path, "/proc/%.20s/status", pid);
+    FILE *f = fopen(path, "r");
+    long kib = -1;
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmRSS: %ld", &kib) == 1) break;
+    if (f) fclose(f);
+    return kib;
+}
+
+static double one_metric(const char *name) {
+    static const char get[] = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    raw_reply r;
+    raw_ask(url, get, sizeof get - 1, &r);
+    char line[80];
+    snprintf(line, sizeof line, "\n%s ", name);
+    const char *at = r.body ? strstr(r.body, line) : NULL;
+    double v = at ? strtod(at + strlen(line), NULL) : -1;
+    raw_free(&r);
+    return v;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 6) return 2;
+    url = argv[1];
+    double seconds = atof(argv[3]), leak = atof(argv[5]);
+    size_t clients = (size_t)atoi(argv[4]);
+    if (clients > 256) return 2;
+    crowd(client, clients, seconds * 0.2, -1); /* until memory is what it is under load */
+    long before = rss_kib(argv[2]);
+    crowd(client, clients, seconds * 0.8, -1);
+    long after = rss_kib(argv[2]);
+    usleep(500000);
+    double left = one_metric("lethe_slots_busy") + one_metric("lethe_queue_length");
+
+    double rate[2] = {0, 0};
+    for (int round = 0; round < 6; round++) {
+        int on = (round + round / 2) % 2; /* off on on off off on */
+        atomic_store(&tokens, 0);
+        crowd(writer, clients < 16 ? clients : 16, seconds / 24, on);
+        rate[on] += (double)atomic_load(&tokens);
+    }
+    unsigned forgot = atomic_load(&n_asked[1]);
+    double leaked = forgot ? (double)atomic_load(&named) / forgot : 1;
+    double ratio = rate[0] > 0 ? rate[1] / rate[0] : 0;
+    printf("whole: %u answers, %u right; forgetting: %u answers, %u right, %.4f name it\n"
+           "hung up: %u, 429: %u, other failures: %u, wrong: %u\n"
+           "RSS: %ld KiB, then %ld KiB; slots and queue afterwards: %g\n"
+           "tokens a second: %.0f off, %.0f on, ratio %.3f\n",
+           atomic_load(&n_asked[0]), atomic_load(&right[0]), forgot, atomic_load(&right[1]), leaked,
+           atomic_load(&hung_up), atomic_load(&busy), atomic_load(&failed), atomic_load(&wrong),
+           before, after, left, rate[0] / (seconds / 8), rate[1] / (seconds / 8), ratio);
+    bool ok = atomic_load(&n_asked[0]) && forgot && !atomic_load(&failed) && !atomic_load(&wrong) &&
+              leaked <= leak && left == 0 && before > 0 && after - before < 8192;
+    return ok ? 0 : 1;
+}
