@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/serve_lib.sh"
 serve
-ok "$SERVE_LOAD" "$url" $server 5 64 0.05
+ok "$SERVE_LOAD" "$url" $server 5 64 0.05 "${SERVE_GROWTH:-8192}"
 cat out err
 stop
 finish

@@ -134,4 +134,45 @@ await check('many at once, each with its own setting', async () => {
     Array.from({ length: 24 }, (_, i) => chat(i % 2 ? forget : whole, friend).then(text)));
   all.forEach((t, i) => (i % 2 ? assert.doesNotMatch(t, /Ron/) : assert.equal(t, 'Ron.')));
 });
+
+// Beside OpenAI's endpoints: what the page stands on.
+const get = async (path, body) => {
+  const r = await fetch(url + path, {
+    method: body ? 'POST' : 'GET', body: body && JSON.stringify(body),
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+  });
+  return { status: r.status, headers: r.headers, json: await r.json().catch(() => null) };
+};
+await check('info and features', async () => {
+  const info = (await get('/v1/lethe/info')).json, list = (await get('/v1/lethe/features')).json;
+  assert.equal(info.model, whole);
+  assert.equal(info.forget_model, forget);
+  assert.equal(list.total, info.removals[0].features);
+  assert.equal(list.data.length, list.total);
+  assert.ok(info.statistics && info.cards); // shipped beside the patch
+  const f = list.data[0];
+  assert.ok(f.statistics.forget.fires > f.statistics.retain.fires && f.mean > 0 && f.threshold > 0);
+  assert.equal(f.card.contexts[0].tokens.length, f.card.contexts[0].activations.length);
+});
+await check('trace', async () => {
+  const known = new Set((await get('/v1/lethe/features')).json.data.map((f) => f.feature));
+  const all = async (forget) =>
+    (await get('/v1/lethe/trace', { prompt: 'Harry Potter and his friend Ron', forget })).json;
+  const on = await all(true), off = await all(false);
+  assert.equal(off.tokens.filter((t) => !t.special).map((t) => t.piece).join(''), 'Harry Potter and his friend Ron');
+  const fired = off.tokens.flatMap((t) => t.fired);
+  assert.ok(fired.length > 3 && fired.every((f) => known.has(f.feature) && f.value > 0));
+  assert.ok(on.tokens.some((t) => t.acted) && !off.tokens.some((t) => t.acted));
+  const quiet = (await get('/v1/lethe/trace', { prompt: 'Rice grows in wet fields.' })).json;
+  assert.ok(quiet.tokens.flatMap((t) => t.fired).length < fired.length);
+});
+await check('the page, its policy, health', async () => {
+  const page = await fetch(`${url}/`), health = await fetch(`${url}/health`);
+  assert.match(page.headers.get('content-security-policy'), /default-src 'none'.*script-src 'self'/);
+  assert.match(await page.text(), /<script[^>]* src=/);
+  assert.equal((await fetch(`${url}/`, { headers: { 'if-none-match': page.headers.get('etag') } })).status, 304);
+  assert.deepEqual(await health.json(), { status: 'ok' });
+  assert.equal((await fetch(`${url}/metrics`)).status, 401);
+  assert.equal((await get('/report')).status, 404);
+});
 console.log(`openai ${client.constructor.name}: ${checks} checks, ${process.exitCode ? 'some failed' : 'none failed'}`);

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../cli/lib.sh"
 . "$(dirname "$0")/../cli/serve_lib.sh"
 serve
-ok "$SERVE_LOAD" "$url" $server 60 64 0.05
+ok "$SERVE_LOAD" "$url" $server 60 64 0.05 "${SERVE_GROWTH:-8192}"
 cat out err
 ratio=$(sed -n 's/.*ratio //p' out)
 check "throughput with forgetting is 0.95 of that without: $ratio" awk "BEGIN { exit !($ratio >= 0.95) }"

@@ -84,10 +84,11 @@ char *raw_post(const char *path, const char *extra, const char *body, size_t *n)
     size_t cap = strlen(path) + strlen(extra) + strlen(body) + 256;
     char *out = malloc(cap);
     if (!out) abort();
-    *n = (size_t)snprintf(out, cap,
-                          "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                          "Connection: close\r\nContent-Length: %zu\r\n%s\r\n%s",
-                          path, strlen(body), extra, body);
+    *n =
+        (size_t)snprintf(out, cap,
+                         "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                         "Connection: close\r\nContent-Length: %zu\r\n%s\r\n%s",
+                         path, strlen(body), extra, body);
     return out;
 }
 

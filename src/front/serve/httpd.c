@@ -215,6 +215,26 @@ static bool origin_allowed(const lethe_httpd *h, struct MHD_Connection *c) {
     return name && host && !strcmp(name + 3, host);
 }
 
+/* Is the name in a Host header (with its port, perhaps) one of this machine alone? */
+static bool is_local_name(const char *host) {
+    static const char *const local[] = {"localhost", "127.0.0.1", "[::1]"};
+    for (size_t i = 0; i < sizeof local / sizeof *local; i++) {
+        size_t n = strlen(local[i]);
+        if (!strncasecmp(host, local[i], n) && (!host[n] || host[n] == ':')) return true;
+    }
+    return false;
+}
+
+/* A page elsewhere can have its own name point at 127.0.0.1, and its browser then takes us for its
+ * server. Where nothing else keeps it out, a server of this machine answers to this machine's names
+ * only. */
+static bool host_allowed(const lethe_httpd *h, struct MHD_Connection *c) {
+    const char *host = header(c, "Host");
+    if (!h->local || h->opts.key || !host || is_local_name(host)) return true;
+    size_t n = strlen(h->opts.host);
+    return !strncasecmp(host, h->opts.host, n) && (!host[n] || host[n] == ':');
+}
+
 static size_t header_size(struct MHD_Connection *c) {
     const union MHD_ConnectionInfo *i =
         MHD_get_connection_info(c, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
@@ -227,6 +247,12 @@ static void examine(exchange *x, const char *method) {
     if (header_size(x->c) > h->opts.header) {
         lethe_refuse(&x->why, 431, "headers_too_large", "",
                      "request line and headers have more than %zu bytes", h->opts.header);
+        return;
+    }
+    if (!host_allowed(h, x->c)) {
+        lethe_refuse(&x->why, 403, "host_not_allowed", "",
+                     "this server is for its own machine and answers to localhost only (with "
+                     "--api-key, or another --host, to other names, too)");
         return;
     }
     if (!origin_allowed(h, x->c)) {
