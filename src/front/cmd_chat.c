@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
 #include "front/tui/plain.h"
+#include "front/tui/screen_chat.h"
 
 static lethe_status run(lethe_invocation *in, lethe_err *err) {
     lethe_session s;
+    bool plain = in->config.plain || in->config.json;
     lethe_session_init(&s, in);
+    if (plain) return lethe_plain_run(&s, err);
+    LETHE_TRY(lethe_screen_chat_run(&s, &plain, err));
+    if (!plain) return LETHE_OK;
+    if (!in->config.quiet)
+        fprintf(stderr, "lethe: no terminal for a screen here: in lines, as with --plain\n");
     return lethe_plain_run(&s, err);
 }
 
