@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,20 +42,23 @@ double lethe_seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int g_threads;
+static atomic_int g_threads;
+
+static int processors(void) {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                        : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n;
+}
 
 void lethe_threads_set(int n) {
-    if (n <= 0) {
-        cpu_set_t set;
-        n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
-                                                        : (int)sysconf(_SC_NPROCESSORS_ONLN);
-        if (n < 1) n = 1;
-    }
+    if (n <= 0) n = processors();
     g_threads = n;
     omp_set_num_threads(n);
 }
 
+/* Until somebody sets it, nothing of the process is changed: it may be another program's. */
 int lethe_threads(void) {
-    if (!g_threads) lethe_threads_set(0);
+    if (!g_threads) g_threads = processors();
     return g_threads;
 }
