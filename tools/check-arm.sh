@@ -23,7 +23,7 @@ trap 'rm -rf "$work"' EXIT
 
 # The flags of CMakeLists.txt and cmake/kernels.cmake.
 flags=(-std=c17 -D_GNU_SOURCE -O3 -fopenmp -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes
-       -Wmissing-prototypes -Werror -ffp-contract=off -fno-math-errno -Isrc -Itests)
+       -Wmissing-prototypes -Werror -ffp-contract=off -fno-math-errno -Iinclude -Isrc -Itests)
 sources=(src/base/{err,mem,rng,run,strbuf}.c src/kernel/{kernel,kernel_ref,digits}.c
          src/kernel/kernel_sets_arm.c src/kernel/kernel_neon*.c tests/kernel/*.c)
 objects=()

@@ -17,8 +17,6 @@
  */
 #include <ggml-backend.h>
 #include <ggml.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lm_internal.h"
@@ -79,14 +77,6 @@ static bool ends_layer0(const char *name) {
     return n > 2 && name[n - 2] == '-' && name[n - 1] == '0';
 }
 
-/* A tensor that crosses to another device is read there through a copy "BACKEND#name#0". */
-static bool is_name(const char *name, const char *want) {
-    if (!strcmp(name, want)) return true;
-    const char *open = strchr(name, '#'), *close = strrchr(name, '#');
-    size_t n = strlen(want);
-    return open && close > open && (size_t)(close - open - 1) == n && !memcmp(open + 1, want, n);
-}
-
 static bool is_stream(const lethe_lm *lm, const struct ggml_tensor *t) {
     return t && t->type == GGML_TYPE_F32 && t->ne[0] == (int64_t)lm->info.d_model &&
            t->ne[1] == (int64_t)lm->batch.n && t->ne[2] == 1 && t->ne[3] == 1;
@@ -101,7 +91,7 @@ static bool learn(lethe_lm *lm, const struct ggml_tensor *t) {
     for (int s = 0; s < GGML_MAX_SRC; s++) {
         if (!is_stream(lm, t->src[s])) continue;
         for (int n = lm->node < 64 ? lm->node : 64; n-- > 0;) {
-            if (!is_name(t->src[s]->name, lm->seen_name[n])) continue;
+            if (!lethe_lm_node_is(t->src[s]->name, lm->seen_name[n])) continue;
             lm->input.known = true;
             lm->input.number = n;
             strcpy(lm->input.name, lm->seen_name[n]);
@@ -116,11 +106,8 @@ _Static_assert(GGML_MAX_NAME == 64, "lm_input_node.name and seen_name hold a nod
 #define NO_SITE INT_MIN
 
 static int site_of(const lethe_lm *lm, const struct ggml_tensor *t) {
-    if (!strncmp(t->name, "l_out-", 6)) {
-        char *end;
-        long layer = strtol(t->name + 6, &end, 10);
-        if (!*end && layer >= 0 && layer < lm->info.n_layer) return (int)layer;
-    }
+    int layer = lethe_lm_node_layer(t);
+    if (layer >= 0 && layer < lm->info.n_layer) return layer;
     if (lm->input.known && lm->node == lm->input.number && !strcmp(t->name, lm->input.name))
         return LETHE_LM_SITE_INPUT;
     return NO_SITE;
@@ -136,7 +123,8 @@ static bool fail(lethe_lm *lm, lethe_status st) {
 /* Rows are in the order of our batch: the tokens that the embedding looks up are the batch's. */
 static bool check_order(lethe_lm *lm, const struct ggml_tensor *t) {
     const struct ggml_tensor *ids = t->src[1];
-    if (t->op != GGML_OP_GET_ROWS || !ids || !is_name(ids->name, "inp_tokens")) return true;
+    if (t->op != GGML_OP_GET_ROWS || !ids || !lethe_lm_node_is(ids->name, "inp_tokens"))
+        return true;
     if (ids->type != GGML_TYPE_I32 || ggml_nelements(ids) != (int64_t)lm->batch.n)
         return fail(lm, lethe_fail(lm->err, LETHE_FAIL,
                                    "libllama cut a batch of %zu tokens into pieces of %lld, so "
@@ -158,7 +146,7 @@ static bool check_input(lethe_lm *lm, const struct ggml_tensor *t) {
     for (int s = 0; s < GGML_MAX_SRC; s++) {
         const struct ggml_tensor *src = t->src[s];
         if (src && lm->input_tensor &&
-            (src == lm->input_tensor || is_name(src->name, lm->input.name)))
+            (src == lm->input_tensor || lethe_lm_node_is(src->name, lm->input.name)))
             return true;
     }
     return fail(lm, lethe_fail(lm->err, LETHE_FAIL,
@@ -193,13 +181,6 @@ static bool rows_of(lethe_lm *lm, const struct ggml_tensor *t, int site, lethe_r
     return true;
 }
 
-static bool all_finite(const float *x, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i])) return false;
-    return true;
-}
-
-/* Host memory is used in place; anything else goes through scratch, row by row. */
 static bool run_hooks(lethe_lm *lm, struct ggml_tensor *t, int site) {
     lethe_rows rows;
     if (!rows_of(lm, t, site, &rows)) return false;
@@ -209,12 +190,7 @@ static bool run_hooks(lethe_lm *lm, struct ggml_tensor *t, int site) {
                                    lm->info.arch));
     for (size_t h = 0; h < lm->n_hooks; h++) lm->hook[h].seen |= lm->hook[h].site == site;
     if (!rows.n) return true; /* the last layer of a call without outputs: no memory at all */
-    ggml_backend_buffer_t buffer = t->view_src ? t->view_src->buffer : t->buffer;
-    size_t row = rows.d * sizeof(float);
-    bool in_place = ggml_backend_buffer_is_host(buffer) && t->nb[1] == row;
-    rows.x = in_place ? t->data : lm->scratch;
-    for (size_t r = 0; !in_place && r < rows.n; r++)
-        ggml_backend_tensor_get(t, rows.x + r * rows.d, r * t->nb[1], row);
+    rows.x = lethe_lm_rows_get(t, lm->scratch);
     bool edited = false;
     for (size_t h = 0; h < lm->n_hooks; h++) {
         const lm_hook *k = &lm->hook[h];
@@ -223,12 +199,11 @@ static bool run_hooks(lethe_lm *lm, struct ggml_tensor *t, int site) {
         if (st != LETHE_OK) return fail(lm, st);
         if (!k->edit) continue;
         edited = true;
-        if (!all_finite(rows.x, rows.n * rows.d))
+        if (!lethe_lm_all_finite(rows.x, rows.n * rows.d))
             return fail(lm, lethe_fail(lm->err, LETHE_NONFINITE,
                                        "an edit at %s left numbers that are not finite", t->name));
     }
-    for (size_t r = 0; !in_place && edited && r < rows.n; r++)
-        ggml_backend_tensor_set(t, rows.x + r * rows.d, r * t->nb[1], row);
+    if (edited) lethe_lm_rows_put(t, rows.x);
     return true;
 }
 

@@ -95,6 +95,17 @@ const char *lethe_lm_log_errors(void); /* of this thread since enter; "" when th
 /* Fails: NOTFOUND, IO, FORMAT (not GGUF, tensors beyond the end of the file). */
 lethe_status lethe_lm_check_file(const char *path, uint64_t *size, lethe_err *err);
 
+/* ---- lm_node.c: nodes of a graph ------------------------------------------------------------- */
+
+bool lethe_lm_node_is(const char *name, const char *want); /* of this name, or a copy of it */
+int lethe_lm_node_layer(const struct ggml_tensor *t);      /* L of l_out-L; -1: another node */
+/* Rows of a float32 tensor [d, n]: in place where they are host memory without gaps, else copied to
+ * scratch [n, d]. put: back to where they came from, nothing where that is in place. */
+float *lethe_lm_rows_get(const struct ggml_tensor *t, float *scratch);
+void lethe_lm_rows_put(struct ggml_tensor *t, const float *x);
+bool lethe_lm_all_finite(const float *x, size_t n);
+bool lethe_lm_vocab_is_special(const struct llama_vocab *vocab, int32_t token);
+
 /* ---- lm_hooks.c ----------------------------------------------------------------------------- */
 
 bool lethe_lm_eval_callback(struct ggml_tensor *t, bool ask, void *user);

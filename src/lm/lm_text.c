@@ -69,8 +69,7 @@ void lethe_lm_piece(const lethe_lm *lm, int32_t token, bool special, lethe_strbu
 }
 
 bool lethe_lm_is_special(const lethe_lm *lm, int32_t token) {
-    return in_range(lm, token) && (llama_vocab_is_control(lm->vocab, token) ||
-                                   token == lm->info.bos || token == lm->info.eos);
+    return lethe_lm_vocab_is_special(lm->vocab, token);
 }
 
 bool lethe_lm_is_eog(const lethe_lm *lm, int32_t token) {

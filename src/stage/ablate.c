@@ -281,11 +281,17 @@ lethe_status lethe_ablation_switch(lethe_ablation *a, int which, int32_t seq, bo
                                    lethe_err *err) {
     for (; a; a = a->next) {
         if (which != LETHE_ALL_REMOVALS && which != a->which) continue;
-        lethe_seq_rule *rule;
-        LETHE_TRY(lethe_seq_rules_of(&a->rules, seq, &rule, err));
+        lethe_seq_rule *rule = &a->rules.other;
+        if (seq != LETHE_ALL_SEQS) LETHE_TRY(lethe_seq_rules_of(&a->rules, seq, &rule, err));
         rule->off = !on;
+        for (size_t i = 0; seq == LETHE_ALL_SEQS && i < a->rules.n; i++) a->rules.rule[i].off = !on;
     }
     return LETHE_OK;
+}
+
+static void set_strength(lethe_seq_rule *rule, double strength) {
+    rule->own = !isnan(strength);
+    rule->strength = strength;
 }
 
 lethe_status lethe_ablation_strength_in(lethe_ablation *a, int which, int32_t seq, double strength,
@@ -295,10 +301,11 @@ lethe_status lethe_ablation_strength_in(lethe_ablation *a, int which, int32_t se
         lethe_intervention how = a->how;
         if (!isnan(strength)) how.strength = strength;
         LETHE_TRY(lethe_intervention_check(&how, err));
-        lethe_seq_rule *rule;
-        LETHE_TRY(lethe_seq_rules_of(&a->rules, seq, &rule, err));
-        rule->own = !isnan(strength);
-        rule->strength = strength;
+        lethe_seq_rule *rule = &a->rules.other;
+        if (seq != LETHE_ALL_SEQS) LETHE_TRY(lethe_seq_rules_of(&a->rules, seq, &rule, err));
+        set_strength(rule, strength);
+        for (size_t i = 0; seq == LETHE_ALL_SEQS && i < a->rules.n; i++)
+            set_strength(&a->rules.rule[i], strength);
     }
     return LETHE_OK;
 }
@@ -420,7 +427,7 @@ static lethe_status decide(lethe_ablation *a, const origin *o, size_t t0, size_t
 /* The method at rows t0 and on, in runs of one strength. */
 static void act_on(lethe_ablation *a, const origin *o, size_t t0, size_t n, float *x) {
     const lethe_chosen_rows chosen = {a->n, a->d, a->row, a->inverse, a->centre, a->mean};
-    const bool *act = a->how.guard || a->rules.n ? a->act : NULL;
+    const bool *act = a->how.guard || lethe_seq_rules_any(&a->rules) ? a->act : NULL;
     for (size_t at = 0, run; at < n; at += run) {
         lethe_seq_rule rule = rule_at(a, o, t0 + at);
         for (run = 1; at + run < n; run++) {
@@ -492,14 +499,18 @@ lethe_status lethe_ablation_apply(lethe_ablation *a, float *x, size_t n, const b
     return apply(a, x, &(origin){NULL, NULL, NULL}, n, skip, err);
 }
 
+lethe_status lethe_ablation_rows(lethe_ablation *a, const lethe_rows *rows, const bool *skip,
+                                 lethe_err *err) {
+    return apply(a, rows->x, &(origin){rows->seq, rows->pos, rows->token}, rows->n, skip, err);
+}
+
 static lethe_status edit(void *user, const lethe_rows *rows, lethe_err *err) {
     lethe_ablation *a = user;
-    const origin o = {rows->seq, rows->pos, rows->token};
-    if (a->special_too) return apply(a, rows->x, &o, rows->n, NULL, err);
+    if (a->special_too) return lethe_ablation_rows(a, rows, NULL, err);
     LETHE_TRY(lethe_grow(&a->skip, &a->skip_cap, 0, rows->n, sizeof *a->skip,
                          "marks of special tokens", err));
     for (size_t t = 0; t < rows->n; t++) a->skip[t] = lethe_lm_is_special(a->lm, rows->token[t]);
-    return apply(a, rows->x, &o, rows->n, a->skip, err);
+    return lethe_ablation_rows(a, rows, a->skip, err);
 }
 
 /* A tap for its own sake: it makes libllama compute all rows of the last layer. */

@@ -103,6 +103,11 @@ lethe_status lethe_ablation_set_strength(lethe_ablation *a, double strength, let
 lethe_status lethe_ablation_apply(lethe_ablation *a, float *x, size_t n, const bool *skip,
                                   lethe_err *err);
 
+/* The same of rows whose tokens, positions and sequences are known; to a guard they are what they
+ * say. */
+lethe_status lethe_ablation_rows(lethe_ablation *a, const lethe_rows *rows, const bool *skip,
+                                 lethe_err *err);
+
 /* Attaches it, and those joined to it at their sites, to a model as an edit of this site, until
  * lethe_lm_clear_hooks; at most one model at a time. special_too: also at special positions. With a
  * guard in the last layer every token's row is computed there. Fails: MISMATCH (an SAE or patch of
@@ -118,6 +123,7 @@ lethe_status lethe_ablation_attach_alone(lethe_ablation *a, lethe_lm *lm, int la
  * `which`: 0 this removal, 1 the first joined to it, and so on; LETHE_ALL_REMOVALS: each of them.
  */
 #define LETHE_ALL_REMOVALS (-1)
+#define LETHE_ALL_SEQS (-1) /* as `seq`: every sequence, also those never named */
 
 /* Off: in rows of sequence seq of the runs from now on the removal changes nothing, but looks,
  * counts and tells all the same. A sequence never named is on. Fails: NOMEM. */

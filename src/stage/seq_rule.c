@@ -17,12 +17,16 @@ lethe_status lethe_seq_rules_of(lethe_seq_rules *r, int32_t seq, lethe_seq_rule 
     if (want > r->n) {
         LETHE_TRY(lethe_grow(&r->rule, &r->cap, r->n, want, sizeof *r->rule,
                              "settings of sequences", err));
-        while (r->n < want) r->rule[r->n++] = (lethe_seq_rule){0};
+        while (r->n < want) r->rule[r->n++] = r->other;
     }
     *out = &r->rule[seq];
     return LETHE_OK;
 }
 
+bool lethe_seq_rules_any(const lethe_seq_rules *r) {
+    return r->n || r->other.off || r->other.own;
+}
+
 lethe_seq_rule lethe_seq_rules_at(const lethe_seq_rules *r, int32_t seq) {
-    return seq >= 0 && (size_t)seq < r->n ? r->rule[seq] : (lethe_seq_rule){0};
+    return seq >= 0 && (size_t)seq < r->n ? r->rule[seq] : r->other;
 }

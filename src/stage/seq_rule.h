@@ -20,6 +20,7 @@ typedef struct lethe_seq_rule {
 typedef struct lethe_seq_rules { /* zeroed: none */
     lethe_seq_rule *rule;        /* [n] by sequence */
     size_t n, cap;
+    lethe_seq_rule other; /* of sequences not named */
 } lethe_seq_rules;
 
 void lethe_seq_rules_free(lethe_seq_rules *r); /* accepts a zeroed one; zeroes it */
@@ -28,7 +29,10 @@ void lethe_seq_rules_free(lethe_seq_rules *r); /* accepts a zeroed one; zeroes i
 lethe_status lethe_seq_rules_of(lethe_seq_rules *r, int32_t seq, lethe_seq_rule **out,
                                 lethe_err *err);
 
-/* The rule of any sequence: on, with the removal's strength, where none was set. */
+/* Any rule is other than on, with the removal's strength. */
+bool lethe_seq_rules_any(const lethe_seq_rules *r);
+
+/* The rule of any sequence; of one that was not named: other. */
 lethe_seq_rule lethe_seq_rules_at(const lethe_seq_rules *r, int32_t seq);
 
 #endif
