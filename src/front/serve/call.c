@@ -37,6 +37,7 @@ struct lethe_call {
     size_t read;
     int status; /* 0: not known */
     bool streams, done, asleep;
+    bool broken; /* ended because the client had left */
     int held; /* by how many */
 };
 
@@ -185,6 +186,7 @@ static void on_finished(void *user, const lethe_refusal *why) {
     }
     /* 499 is nginx's for a client that went before it had an answer: it is for the counters. */
     if (!t->status) t->status = !why ? 200 : why->status ? why->status : 499;
+    t->broken = why && !why->status;
     t->done = true;
     wake(t);
     pthread_mutex_unlock(&t->lock);
@@ -323,7 +325,7 @@ void lethe_call_hang_up(lethe_call *t) {
 bool lethe_call_leave(lethe_call **tp) {
     lethe_call *t = *tp;
     pthread_mutex_lock(&t->lock);
-    bool whole = t->done && t->read == t->out.len;
+    bool whole = t->done && !t->broken && t->read == t->out.len;
     t->asleep = false; /* nobody to wake */
     if (!t->done) lethe_engine_cancel(t->engine, &t->job);
     pthread_mutex_unlock(&t->lock);
