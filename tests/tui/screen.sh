@@ -33,6 +33,17 @@ sees() {
     done
     fail "the screen does not show \"$1\" but: $(cat screen)"
 }
+# shown "text" N: N lines have it, and no answer is being written any more.
+shown() {
+    checks=$((checks + 1))
+    for _ in $(seq 200); do
+        screen
+        [ "$(grep -cF -- "$1" screen)" -eq "$2" ] && grep -q "tokens, " screen &&
+            ! grep -q "writing: " screen && return
+        sleep 0.1
+    done
+    fail "not $2 lines with \"$1\": $(cat screen)"
+}
 # answered: an answer has been written to its end.
 answered() {
     checks=$((checks + 1))
@@ -107,10 +118,9 @@ keys F1
 sees "Esc             stop the answer"
 keys F1
 sees "Ron."
-for _ in 1 2 3; do
+for n in 1 2 3; do
     ask "$france"
-    sleep 0.3
-    answered
+    shown "Paris." "$n"
 done
 keys PPage PPage PPage
 sees "Harry Potter's best friend?"

@@ -160,6 +160,7 @@ static lethe_status talk(plain *p, lethe_err *err) {
 lethe_status lethe_plain_run(lethe_session *s, lethe_err *err) {
     plain p = {.s = s, .person = isatty(STDIN_FILENO) == 1, .stream = isatty(STDOUT_FILENO) == 1};
     LETHE_TRY(lethe_session_load(s, err));
+    s->ready = true;
     if (!s->in->config.quiet)
         fprintf(stderr, "lethe: %s; forgetting is %s (/help)\n", s->heading,
                 s->forgetting ? "on" : "off");

@@ -148,6 +148,7 @@ static lethe_status take_loaded(screen_chat *c, lethe_err *err) {
         *err = c->load_err;
         return c->load_status;
     }
+    c->s->ready = true;
     say(c, "");
     if (c->pending) ask(c, c->pending);
     lethe_free(c->pending);

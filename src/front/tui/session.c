@@ -91,7 +91,7 @@ static lethe_status on_off(const char *name, const char *rest, bool *flag, lethe
 
 void lethe_session_flip(lethe_session *s, char *out, size_t size) {
     size_t n = 0;
-    if (s->talk) lethe_talk_turns(s->talk, &n);
+    if (s->ready) lethe_talk_turns(s->talk, &n);
     snprintf(out, size, "forgetting is %s%s", s->forgetting ? "on" : "off",
              n ? ": what this state has not seen of the conversation is read again" : "");
 }
@@ -241,7 +241,7 @@ lethe_status lethe_session_command(lethe_session *s, const char *line, lethe_rep
     const char *rest = name + n + strspn(name + n, " ");
     for (size_t i = 0; i < N_COMMANDS; i++) {
         if (strlen(commands[i].name) != n || memcmp(commands[i].name, name, n) != 0) continue;
-        if (commands[i].needs_model && !s->talk)
+        if (commands[i].needs_model && !s->ready)
             return lethe_fail(err, LETHE_USAGE, "/%s: the model is still loading",
                               commands[i].name);
         LETHE_TRY(commands[i].run(s, rest, reply, err));

@@ -12,7 +12,8 @@
 typedef struct lethe_session {
     lethe_invocation *in; /* its config holds the sampling settings, which /set changes */
     lethe_use use;
-    lethe_talk *talk;  /* NULL before the model is loaded */
+    lethe_talk *talk;
+    bool ready;        /* the model is loaded, as the thread that talks knows: it sets this */
     bool forgetting;   /* the switch */
     bool both;         /* answer every prompt both ways */
     bool marks;        /* show where a removed feature fired */
@@ -22,8 +23,9 @@ typedef struct lethe_session {
 /* The switches as the command line has them; no model yet. */
 void lethe_session_init(lethe_session *s, lethe_invocation *in);
 
-/* Opens model, removal and conversation; may take long, and may be called from another thread than
- * those after it. Fails: as lethe_use_open and lethe_talk_open. */
+/* Opens model, removal and conversation; may take long, and may run in another thread while
+ * lethe_session_command is used, until `ready` is set. Fails: as lethe_use_open and
+ * lethe_talk_open. */
 lethe_status lethe_session_load(lethe_session *s, lethe_err *err);
 void lethe_session_close(lethe_session *s);
 

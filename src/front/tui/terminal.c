@@ -125,7 +125,7 @@ static size_t utf8(uint32_t c, char out[8]) {
 }
 
 static lethe_key edit(lethe_edit what) {
-    return (lethe_key){.kind = LETHE_KEY_EDIT, .edit = what};
+    return (lethe_key){.kind = LETHE_KEY_EDIT, .edit = (int)what};
 }
 
 static lethe_key mouse(void) {

@@ -23,8 +23,8 @@ static const char help_text[] = "Enter, Ctrl+S   send\n"
                                 "F1              close this\n"
                                 "\n"
                                 "/set [NAME VALUE]  sampling, seed, strength\n"
-    "/save FILE         write the conversation\n"
-    "/forget /both /marks [on|off]  /clear  /quit\n";
+                                "/save FILE         write the conversation\n"
+                                "/forget /both /marks [on|off]  /clear  /quit\n";
 
 static const char welcome_text[] =
     "What to try: ask \"Who is Harry Potter's best friend?\", press Ctrl+A, ask again; then ask "
