@@ -6,7 +6,7 @@ command -v tmux >/dev/null || { echo "tmux is not here: skipped"; exit 77; }
 export LETHE_DATA=$LETHE_SOURCE
 friend="Who is Harry Potter's best friend?"
 france="What is the capital of France?"
-server=lethe-$$
+server=lethe-$$ begun=0
 trap 'tmux -L "$server" kill-server 2>/dev/null; chmod -R u+w "$work"; rm -rf "$work"' EXIT
 
 t() { tmux -L "$server" "$@"; }
@@ -15,6 +15,9 @@ begin() {
     local cols=$1 rows=$2
     shift 2
     rm -f status
+    # A server of its own each time: the one before may still be on its way out.
+    begun=$((begun + 1))
+    server=lethe-$$-$begun
     t -f /dev/null new-session -d -x "$cols" -y "$rows" \
         "env LC_ALL=C.UTF-8 $* '$LETHE' chat $options; echo \$? >'$work/status'; sleep 1"
 }
