@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# make test-browser: the page, against a scripted server; the report of a small run of the embedded
-# default and of a hostile one, in Chromium. Needs npm (for playwright-core) and a chromium; where one is missing it says so and skips.
+# make test-browser, in Chromium: the page, against a scripted server and against lethe serve on the
+# embedded default; the report of a small run of the embedded default and of a hostile one. Needs npm
+# (for playwright-core) and a chromium; where one is missing it says so and skips.
 # Usage: run.sh LETHE [FOLDER_FOR_SCREENSHOTS]
 set -euo pipefail
 source_dir=$(cd "$(dirname "$0")/../.." && pwd)
@@ -23,8 +24,17 @@ fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/lethe-web-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cp "$source_dir"/tests/web/*.mjs "$cache/"
-node "$cache/page.mjs" "$browser" "$source_dir" "$shots"
 cd "$work"
+LETHE_DATA=$source_dir "$lethe" serve --port 0 >address 2>server.log &
+server=$!
+trap 'kill $server 2>/dev/null || true; rm -rf "$work"' EXIT
+for _ in $(seq 100); do
+    grep -q '^http' address && break
+    kill -0 $server 2>/dev/null || { cat server.log >&2; exit 1; }
+    sleep 0.2
+done
+node "$cache/page.mjs" "$browser" "$source_dir" "$shots" "$(sed -n 's#^\(http://[0-9.:]*\).*#\1/#p' address)"
+kill $server
 LETHE_DATA=$source_dir "$lethe" forget --out demo --epochs 2 --max-tokens 60000 --min-forget-fires 8 \
     --near-weight 1 --retain-weight 1 --eval-tokens 1000 --quiet >/dev/null
 node "$cache/report.mjs" "$browser" demo "$shots"

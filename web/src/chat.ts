@@ -94,7 +94,7 @@ export class Chat {
     this.state.textContent = this.both ? 'Forgetting off and on' : on ? 'Forgetting is on' : 'Forgetting is off';
     const what = this.which && this.which.value === info.forget_model ? `${plural(many, 'feature')} of ${info.removals.length} removals`
       : `${plural(removal.features, 'feature')} after layer ${removal.layer}, ${removal.method} ${number(removal.strength)}`;
-    this.detail.textContent = this.both ? `each question is asked twice: the model as it is, and without ${what}` : on ? `without ${what}` : 'the model as it is';
+    this.detail.textContent = this.both ? `each question twice: the model as it is, and without ${what}` : on ? `without ${what}` : 'the model as it is';
   }
 
   private busy(on: boolean): void {
