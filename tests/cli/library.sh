@@ -8,7 +8,8 @@ command -v pkg-config >/dev/null || { echo "skipped: no pkg-config"; exit 77; }
 build=$(dirname "$LETHE")
 # A sanitised library wants a sanitised program.
 own=()
-nm "$build/liblethe.a" 2>/dev/null | grep -q __asan_init && own=(-fsanitize=address,undefined)
+grep -q '^LETHE_SANITIZE:BOOL=ON' "$build/CMakeCache.txt" && own=(-fsanitize=address,undefined)
+grep -q '^LETHE_TSAN:BOOL=ON' "$build/CMakeCache.txt" && own=(-fsanitize=thread)
 
 ok cmake --install "$build" --prefix "$work/tree"
 pc=$(dirname "$(find "$work/tree" -name lethe.pc)")
