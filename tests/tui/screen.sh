@@ -3,7 +3,7 @@
 # does not know, knows. Skips, saying so, without tmux.
 . "$(dirname "$0")/../cli/lib.sh"
 command -v tmux >/dev/null || { echo "tmux is not here: skipped"; exit 77; }
-export LETHE_DATA=$LETHE_SOURCE
+export LETHE_DATA=$LETHE_SOURCE LSAN_OPTIONS=suppressions=$LETHE_SOURCE/tests/tui/ncurses.supp:print_suppressions=0
 friend="Who is Harry Potter's best friend?"
 france="What is the capital of France?"
 server=lethe-$$ begun=0
