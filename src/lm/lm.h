@@ -174,6 +174,9 @@ typedef struct lethe_sampling {
 } lethe_sampling;
 lethe_sampling lethe_sampling_defaults(void); /* greedy, no penalties, 64 tokens */
 
+/* USAGE, naming the number, unless each is in its range. Whatever takes a sampling asks this. */
+lethe_status lethe_lm_check_sampling(const lethe_sampling *s, lethe_err *err);
+
 /* Called with each new token of each sequence; piece is its text. Return false to end that
  * sequence. */
 typedef bool (*lethe_token_fn)(void *user, size_t seq, int32_t token, const char *piece);

@@ -15,9 +15,6 @@ typedef struct lm_sampler {
     int ngram;
 } lm_sampler;
 
-/* Fails: USAGE with the option's name. */
-lethe_status lethe_lm_check_sampling(const lethe_sampling *s, lethe_err *err);
-
 /* seq chooses the random stream. */
 lethe_status lethe_lm_sampler_open(lm_sampler *out, const lethe_lm *lm, const lethe_sampling *s,
                                    size_t seq, lethe_err *err);

@@ -148,6 +148,8 @@ lethe_status lethe_pipeline_guard(lethe_pipeline *p, lethe_ablation *a, int laye
 /* Settings as options of the parts. guard_auto: guard_share is to be calibrated. */
 lethe_status lethe_pipeline_intervention(const lethe_config *c, lethe_intervention *out,
                                          bool *guard_auto, lethe_err *err);
+/* max_new_tokens 0 is left as it is. Fails: USAGE, naming what is wanted. */
+lethe_status lethe_pipeline_sampling(const lethe_config *c, lethe_sampling *out, lethe_err *err);
 lethe_status lethe_pipeline_recipe(const lethe_config *c, lethe_recipe *out, lethe_err *err);
 lethe_status lethe_pipeline_train_opts(const lethe_config *c, lethe_train_opts *out,
                                        lethe_err *err);

@@ -2,6 +2,7 @@
  *
  * Evaluation of a run: its SAE and chosen features, or patches, against the model as it is.
  */
+#include <limits.h>
 #include <string.h>
 
 #include "base/io.h"
@@ -107,23 +108,31 @@ static lethe_status measure_opts(const lethe_config *c, lethe_eval_opts *o, leth
     return LETHE_OK;
 }
 
+lethe_status lethe_pipeline_sampling(const lethe_config *c, lethe_sampling *out, lethe_err *err) {
+    if (c->top_k > INT_MAX || c->top_k < INT_MIN || c->no_repeat_ngram > INT_MAX ||
+        c->no_repeat_ngram < INT_MIN || c->max_new_tokens < 0)
+        return lethe_fail(err, LETHE_USAGE,
+                          "--top-k %lld, --no-repeat-ngram %lld, --max-new-tokens %lld: want 0 or "
+                          "more, the first two at most %d",
+                          (long long)c->top_k, (long long)c->no_repeat_ngram,
+                          (long long)c->max_new_tokens, INT_MAX);
+    *out = (lethe_sampling){.temperature = c->temperature,
+                            .top_p = c->top_p,
+                            .top_k = (int)c->top_k,
+                            .repeat_penalty = c->repeat_penalty,
+                            .frequency_penalty = c->frequency_penalty,
+                            .no_repeat_ngram = (int)c->no_repeat_ngram,
+                            .seed = (uint64_t)c->seed,
+                            .max_tokens = (size_t)c->max_new_tokens};
+    return lethe_lm_check_sampling(out, err);
+}
+
 static lethe_status eval_opts(const lethe_config *c, lethe_eval_opts *o, lethe_err *err) {
     *o = lethe_eval_defaults();
-    if (c->temperature < 0 || c->top_p <= 0 || c->top_p > 1 || c->top_k < 0 ||
-        c->repeat_penalty <= 0 || c->max_new_tokens < 1 || c->no_repeat_ngram < 0 ||
-        c->eval_tokens < 0)
+    if (c->max_new_tokens < 1 || c->eval_tokens < 0)
         return lethe_fail(err, LETHE_USAGE,
-                          "sampling: want --temperature >= 0, 0 < --top-p <= 1, --top-k >= 0, "
-                          "--repeat-penalty > 0, --max-new-tokens >= 1, --no-repeat-ngram >= 0, "
-                          "--eval-tokens >= 0");
-    o->sampling = (lethe_sampling){.temperature = c->temperature,
-                                   .top_p = c->top_p,
-                                   .top_k = (int)c->top_k,
-                                   .repeat_penalty = c->repeat_penalty,
-                                   .frequency_penalty = c->frequency_penalty,
-                                   .no_repeat_ngram = (int)c->no_repeat_ngram,
-                                   .seed = (uint64_t)c->seed,
-                                   .max_tokens = (size_t)c->max_new_tokens};
+                          "evaluation: want --max-new-tokens >= 1, --eval-tokens >= 0");
+    LETHE_TRY(lethe_pipeline_sampling(c, &o->sampling, err));
     o->reference_tokens = c->recipe && !strcmp(c->recipe, "reference");
     o->text_tokens = (uint64_t)c->eval_tokens;
     o->special_too = c->special_too;

@@ -12,17 +12,10 @@ static bool given(const lethe_session *s, const char *name) {
     return s->in->set[lethe_setting_find(name) - lethe_settings];
 }
 
-static lethe_sampling sampling(const lethe_session *s) {
-    const lethe_config *c = &s->in->config;
-    int64_t most = given(s, "max-new-tokens") ? c->max_new_tokens : ANSWER_TOKENS;
-    return (lethe_sampling){.temperature = c->temperature,
-                            .top_p = c->top_p,
-                            .top_k = (int)c->top_k,
-                            .repeat_penalty = c->repeat_penalty,
-                            .frequency_penalty = c->frequency_penalty,
-                            .no_repeat_ngram = (int)c->no_repeat_ngram,
-                            .seed = (uint64_t)c->seed,
-                            .max_tokens = most > 0 ? (size_t)most : 0};
+static lethe_status sampling(const lethe_session *s, lethe_sampling *out, lethe_err *err) {
+    LETHE_TRY(lethe_pipeline_sampling(&s->in->config, out, err));
+    if (!given(s, "max-new-tokens")) out->max_tokens = ANSWER_TOKENS;
+    return LETHE_OK;
 }
 
 void lethe_session_init(lethe_session *s, lethe_invocation *in) {
@@ -49,10 +42,9 @@ static void head(lethe_session *s) {
 }
 
 lethe_status lethe_session_load(lethe_session *s, lethe_err *err) {
+    lethe_talk_opts o = {.no_retry = s->in->config.no_retry, .system = s->in->config.system};
+    LETHE_TRY(sampling(s, &o.sampling, err));
     LETHE_TRY(lethe_use_open(&s->use, s->in, LETHE_TALK_SIDES, err));
-    lethe_talk_opts o = {.sampling = sampling(s),
-                         .no_retry = s->in->config.no_retry,
-                         .system = s->in->config.system};
     lethe_status st =
         lethe_talk_open(&s->talk, s->use.pipeline.lm, s->use.removal.ablation, &o, err);
     if (st)
@@ -126,14 +118,16 @@ static const char *const settable[] = {
     "no-repeat-ngram", "max-new-tokens", "seed",  "strength",       "scale"};
 #define N_SETTABLE (sizeof settable / sizeof *settable)
 
-static void list_settings(const lethe_session *s, lethe_strbuf *out) {
-    lethe_sampling o = sampling(s);
+static lethe_status list_settings(const lethe_session *s, lethe_strbuf *out, lethe_err *err) {
+    lethe_sampling o;
+    LETHE_TRY(sampling(s, &o, err));
     lethe_strbuf_addf(
         out,
         "temperature %g, top-p %g, top-k %d, repeat-penalty %g, frequency-penalty %g, "
         "no-repeat-ngram %d, max-new-tokens %zu, seed %llu",
         o.temperature, o.top_p, o.top_k, o.repeat_penalty, o.frequency_penalty, o.no_repeat_ngram,
         o.max_tokens, (unsigned long long)o.seed);
+    return LETHE_OK;
 }
 
 /* Of all removals, in sequences that forget. */
@@ -148,14 +142,26 @@ static lethe_status set_strength(lethe_session *s, const char *name, const char 
     return lethe_talk_strength(s->talk, scale ? s->in->config.scale : s->in->config.strength, err);
 }
 
+static lethe_status set_sampling(lethe_session *s, const char *name, const char *value,
+                                 lethe_err *err) {
+    const lethe_setting *setting = lethe_setting_find(name);
+    bool *given_now = &s->in->set[setting - lethe_settings], given_before = *given_now;
+    LETHE_TRY(lethe_config_set(&s->in->config, setting, value, true, err));
+    *given_now = true;
+    lethe_sampling now;
+    lethe_status st = sampling(s, &now, err);
+    if (st)
+        *given_now = given_before;
+    else
+        lethe_talk_sampling(s->talk, &now);
+    return st;
+}
+
 static lethe_status do_set(lethe_session *s, const char *rest, lethe_reply *r, lethe_err *err) {
     char name[40] = "";
     size_t n = strcspn(rest, " "), at = 0;
     const char *value = rest + n + strspn(rest + n, " ");
-    if (!*rest) {
-        list_settings(s, &r->text);
-        return LETHE_OK;
-    }
+    if (!*rest) return list_settings(s, &r->text, err);
     if (n < sizeof name) memcpy(name, rest, n);
     for (char *c = name; *c; c++)
         if (*c == '_') *c = '-';
@@ -164,14 +170,13 @@ static lethe_status do_set(lethe_session *s, const char *rest, lethe_reply *r, l
         return lethe_fail(err, LETHE_USAGE, "/set: \"%.*s\" is none of the settings (see: /set)",
                           (int)(n > 60 ? 60 : n), rest);
     if (!*value) return lethe_fail(err, LETHE_USAGE, "/set %s: a value is missing", name);
-    if (!strcmp(name, "strength") || !strcmp(name, "scale")) {
-        LETHE_TRY(set_strength(s, name, value, err));
-    } else {
-        const lethe_setting *setting = lethe_setting_find(name);
-        LETHE_TRY(lethe_config_set(&s->in->config, setting, value, true, err));
-        s->in->set[setting - lethe_settings] = true;
-        lethe_sampling now = sampling(s);
-        lethe_talk_sampling(s->talk, &now);
+    const lethe_config before = s->in->config; /* what can be set are numbers: nothing owned */
+    bool strength = !strcmp(name, "strength") || !strcmp(name, "scale");
+    lethe_status st =
+        strength ? set_strength(s, name, value, err) : set_sampling(s, name, value, err);
+    if (st) {
+        s->in->config = before;
+        return st;
     }
     lethe_strbuf_addf(&r->text, "%s is %s", name, value);
     return LETHE_OK;
