@@ -36,13 +36,14 @@ sees() {
     done
     fail "the screen does not show \"$1\" but: $(cat screen)"
 }
+# written: the last screen has an answer, and none is being written any more.
+written() { grep -q "tokens, " screen && ! grep -q "writing: " screen; }
 # shown "text" N: N lines have it, and no answer is being written any more.
 shown() {
     checks=$((checks + 1))
     for _ in $(seq 200); do
         screen
-        [ "$(grep -cF -- "$1" screen)" -eq "$2" ] && grep -q "tokens, " screen &&
-            ! grep -q "writing: " screen && return
+        [ "$(grep -cF -- "$1" screen)" -eq "$2" ] && written && return
         sleep 0.1
     done
     fail "not $2 lines with \"$1\": $(cat screen)"
@@ -52,7 +53,7 @@ answered() {
     checks=$((checks + 1))
     for _ in $(seq 200); do
         screen
-        grep -q "tokens, " screen && ! grep -q "writing: " screen && return
+        written && return
         sleep 0.1
     done
     fail "no answer came: $(cat screen)"
