@@ -3,13 +3,17 @@
 
 #include <string.h>
 
+#include "base/strbuf.h"
+
 static const struct {
     const char *name;
     size_t size;
 } types[LETHE_DTYPE_COUNT] = {
     [LETHE_F32] = {"F32", 4}, [LETHE_F16] = {"F16", 2},   [LETHE_BF16] = {"BF16", 2},
     [LETHE_F64] = {"F64", 8}, [LETHE_I32] = {"I32", 4},   [LETHE_I64] = {"I64", 8},
-    [LETHE_U8] = {"U8", 1},   [LETHE_BOOL] = {"BOOL", 1},
+    [LETHE_U8] = {"U8", 1},   [LETHE_BOOL] = {"BOOL", 1}, [LETHE_I8] = {"I8", 1},
+    [LETHE_I16] = {"I16", 2}, [LETHE_U16] = {"U16", 2},   [LETHE_U32] = {"U32", 4},
+    [LETHE_U64] = {"U64", 8},
 };
 
 size_t lethe_dtype_size(lethe_dtype t) {
@@ -118,4 +122,27 @@ lethe_status lethe_tensor_to_i32(const lethe_tensor *t, size_t first, size_t n, 
         out[i] = (int32_t)v;
     }
     return LETHE_OK;
+}
+
+static void shape_text(lethe_strbuf *b, size_t ndim, const size_t *shape) {
+    lethe_strbuf_adds(b, "[");
+    for (size_t i = 0; i < ndim; i++)
+        lethe_strbuf_addf(b, shape[i] ? "%s%zu" : "%s*", i ? ", " : "", shape[i]);
+    lethe_strbuf_adds(b, "]");
+}
+
+lethe_status lethe_tensor_want(const lethe_tensor *t, const char *path, const char *name,
+                               size_t ndim, const size_t *shape, lethe_err *err) {
+    if (!t) return lethe_fail(err, LETHE_FORMAT, "%s: tensor \"%s\" is missing", path, name);
+    bool fits = t->ndim == ndim;
+    for (size_t i = 0; fits && i < ndim; i++) fits = !shape[i] || shape[i] == t->shape[i];
+    if (fits) return LETHE_OK;
+    lethe_strbuf got = {0}, want = {0};
+    shape_text(&got, t->ndim, t->shape);
+    shape_text(&want, ndim, shape);
+    lethe_fail(err, LETHE_FORMAT, "%s: \"%s\": got shape %s, want %s", path, name,
+               lethe_strbuf_str(&got), lethe_strbuf_str(&want));
+    lethe_strbuf_free(&got);
+    lethe_strbuf_free(&want);
+    return LETHE_FORMAT;
 }

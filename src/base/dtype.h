@@ -21,6 +21,11 @@ typedef enum lethe_dtype {
     LETHE_I64,
     LETHE_U8,
     LETHE_BOOL,
+    LETHE_I8,
+    LETHE_I16,
+    LETHE_U16,
+    LETHE_U32,
+    LETHE_U64,
     LETHE_DTYPE_COUNT
 } lethe_dtype;
 
@@ -50,5 +55,11 @@ lethe_status lethe_tensor_to_f32(const lethe_tensor *t, size_t first, size_t n, 
                                  lethe_err *err);
 lethe_status lethe_tensor_to_i32(const lethe_tensor *t, size_t first, size_t n, int32_t *out,
                                  lethe_err *err);
+
+/* For readers: t (NULL: not there) is what was found under `name` in the file `path`; it must have
+ * the given shape, in which a dimension of 0 is free. Fails: FORMAT "FILE: tensor "name" is
+ * missing", "FILE: "name": got shape [..], want [..]". */
+lethe_status lethe_tensor_want(const lethe_tensor *t, const char *path, const char *name,
+                               size_t ndim, const size_t *shape, lethe_err *err);
 
 #endif

@@ -2,12 +2,10 @@
 #include "format/safetensors.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/strbuf.h"
 
 #define HEADER_MAX (100u << 20) /* the limit of the format's own reference reader */
 
@@ -38,6 +36,10 @@ const lethe_tensor *lethe_st_find(const lethe_st *st, const char *name) {
 
 const char *lethe_st_meta(const lethe_st *st, const char *key) {
     return json_string_value(json_object_get(json_object_get(st->header, "__metadata__"), key));
+}
+
+const json_t *lethe_st_metadata(const lethe_st *st) {
+    return json_object_get(st->header, "__metadata__");
 }
 
 void lethe_st_close(lethe_st **stp) {
@@ -196,30 +198,10 @@ lethe_status lethe_st_open(lethe_st **out, const char *path, lethe_err *err) {
     return LETHE_OK;
 }
 
-static void shape_text(lethe_strbuf *b, size_t ndim, const size_t *shape) {
-    lethe_strbuf_adds(b, "[");
-    for (size_t i = 0; i < ndim; i++)
-        lethe_strbuf_addf(b, shape[i] ? "%s%zu" : "%s*", i ? ", " : "", shape[i]);
-    lethe_strbuf_adds(b, "]");
-}
-
 lethe_status lethe_st_want(const lethe_st *st, const char *name, size_t ndim, const size_t *shape,
                            const lethe_tensor **out, lethe_err *err) {
     const lethe_tensor *t = lethe_st_find(st, name);
-    if (!t)
-        return lethe_fail(err, LETHE_FORMAT, "%s: tensor \"%s\" is missing", st->map.path, name);
-    bool fits = t->ndim == ndim;
-    for (size_t i = 0; fits && i < ndim; i++) fits = !shape[i] || shape[i] == t->shape[i];
-    if (!fits) {
-        lethe_strbuf got = {0}, want = {0};
-        shape_text(&got, t->ndim, t->shape);
-        shape_text(&want, ndim, shape);
-        lethe_fail(err, LETHE_FORMAT, "%s: \"%s\": got shape %s, want %s", st->map.path, name,
-                   lethe_strbuf_str(&got), lethe_strbuf_str(&want));
-        lethe_strbuf_free(&got);
-        lethe_strbuf_free(&want);
-        return LETHE_FORMAT;
-    }
+    LETHE_TRY(lethe_tensor_want(t, st->map.path, name, ndim, shape, err));
     *out = t;
     return LETHE_OK;
 }

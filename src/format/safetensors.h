@@ -10,6 +10,8 @@
 #ifndef LETHE_FORMAT_SAFETENSORS_H
 #define LETHE_FORMAT_SAFETENSORS_H
 
+#include <jansson.h>
+
 #include "base/dtype.h"
 #include "base/io.h"
 
@@ -26,6 +28,7 @@ size_t lethe_st_count(const lethe_st *st);
 const lethe_tensor *lethe_st_at(const lethe_st *st, size_t i);           /* borrowed */
 const lethe_tensor *lethe_st_find(const lethe_st *st, const char *name); /* NULL: not there */
 const char *lethe_st_meta(const lethe_st *st, const char *key);          /* NULL: not there */
+const json_t *lethe_st_metadata(const lethe_st *st); /* strings by key; borrowed; NULL: none */
 
 /* The same value as text (cut to `size`; "" when it is not there) or as a number; *there: the key
  * is there, else *out stays. Fails: FORMAT (not a decimal number, more than `most`; for a real: not
