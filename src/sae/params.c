@@ -32,3 +32,23 @@ size_t lethe_param_cols(lethe_param p, size_t d, size_t m) {
     (void)m;
     return lethe_params[p].matrix || !lethe_params[p].by_latent ? d : 1;
 }
+
+const lethe_extra_info lethe_extras[LETHE_EXTRA_COUNT] = {
+    [LETHE_THRESHOLD] = {"threshold", LETHE_ARCH_JUMPRELU},
+    [LETHE_R_MAG] = {"r_mag", LETHE_ARCH_GATED},
+    [LETHE_B_MAG] = {"b_mag", LETHE_ARCH_GATED},
+};
+
+float **lethe_extra_slot(lethe_sae *sae, lethe_extra x) {
+    float **slot[LETHE_EXTRA_COUNT] = {
+        [LETHE_THRESHOLD] = &sae->threshold,
+        [LETHE_R_MAG] = &sae->r_mag,
+        [LETHE_B_MAG] = &sae->b_mag,
+    };
+    return slot[x];
+}
+
+const float *lethe_extra_data(const lethe_sae *sae, lethe_extra x) {
+    lethe_sae view = *sae;
+    return *lethe_extra_slot(&view, x);
+}

@@ -35,4 +35,23 @@ const float *lethe_param_data(const lethe_sae *sae, lethe_param p);
 size_t lethe_param_rows(lethe_param p, size_t d, size_t m);
 size_t lethe_param_cols(lethe_param p, size_t d, size_t m);
 
+/* Parameters that only one architecture has, each [m]. Trained by nobody here, so no optimiser
+ * knows them. */
+typedef enum lethe_extra {
+    LETHE_THRESHOLD,
+    LETHE_R_MAG,
+    LETHE_B_MAG,
+    LETHE_EXTRA_COUNT
+} lethe_extra;
+
+typedef struct lethe_extra_info {
+    const char *name; /* in files */
+    lethe_arch arch;
+} lethe_extra_info;
+
+extern const lethe_extra_info lethe_extras[LETHE_EXTRA_COUNT];
+
+float **lethe_extra_slot(lethe_sae *sae, lethe_extra x);
+const float *lethe_extra_data(const lethe_sae *sae, lethe_extra x); /* NULL: of another kind */
+
 #endif

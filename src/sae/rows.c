@@ -57,6 +57,12 @@ void lethe_rows_decode(float *out, size_t n, size_t d, const float *bias, const 
     }
 }
 
+void lethe_rows_affine(float *x, size_t n, size_t d, const float *scale, const float *shift) {
+#pragma omp parallel for num_threads(lethe_threads()) schedule(static) if (n > FEW)
+    for (size_t t = 0; t < n; t++)
+        for (size_t i = 0; i < d; i++) x[t * d + i] = x[t * d + i] * scale[t] + shift[t];
+}
+
 /* Columns are dealt out in strips; within a strip, blocks of rows are summed in float and the
  * blocks in double. */
 #define STRIP 128

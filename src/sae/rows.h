@@ -30,6 +30,9 @@ void lethe_rows_sub(float *out, const float *x, size_t n, size_t d, const float 
 void lethe_rows_decode(float *out, size_t n, size_t d, const float *bias, const float *w,
                        const lethe_codes *codes);
 
+/* x[n, d]: row t becomes row t * scale[t] + shift[t]. */
+void lethe_rows_affine(float *x, size_t n, size_t d, const float *scale, const float *shift);
+
 /* out[d] = sum over rows of weight[row] * x[row]; weight NULL: ones; rows of weight 0 are not
  * read. */
 void lethe_rows_sum(double *out, const float *x, size_t n, size_t d, const float *weight);

@@ -1,10 +1,27 @@
 /* SPDX-License-Identifier: MIT
  *
- * The dictionary: a TopK sparse autoencoder of one layer's residual stream.
+ * The dictionary: a sparse autoencoder of one layer's residual stream.
  *
- *     a  = W_enc (x - b_dec) + b_enc           [m]
- *     z  = ReLU(TopK(a, k))                    [m], at most k non-zero
- *     x^ = W_dec z + b_dec                     [d]
+ *     u  = norm(x)                             [d], token by token
+ *     a  = W_enc (u - c) + b_enc               [m], c = b_dec, or 0 with `raw_input`
+ *     z  = the activations, by architecture    [m], few of them not 0
+ *     x^ = norm^-1(W_dec z + b_dec)            [d]
+ *
+ *     topk      z = ReLU(TopK(a, k))
+ *     relu      z = ReLU(a)
+ *     jumprelu  z = ReLU(a) [a > threshold]    BatchTopK, too, once it is trained: one threshold
+ *                                              for all latents
+ *     gated     z = [a > 0] ReLU(exp(r_mag) W_enc (u - c) + b_mag)       b_enc is the gate's bias
+ *
+ *     none      u = x
+ *     rescale   u = x sqrt(d) / |x|            norm^-1(v) = v |x| / sqrt(d)
+ *     layer     u = (x - mean) / (std + 1e-5)  norm^-1(v) = v std + mean; std with d - 1
+ *
+ * TopK: Gao et al. 2024, arXiv 2406.04093; ReLU: Bricken et al. 2023; JumpReLU: Rajamanoharan et
+ * al. 2024, arXiv 2407.14435; gated: the same, arXiv 2404.16014; BatchTopK: Bussmann et al. 2024,
+ * arXiv 2412.06410. The norms are those of SAELens (constant_norm_rescale, layer_norm) and of
+ * OpenAI's autoencoders for GPT-2 (layer). Lethe trains topk without a norm; the others come from
+ * elsewhere.
  *
  * Letters: n tokens, d model width, m latents, k active latents a token.
  *
@@ -15,17 +32,44 @@
 #ifndef LETHE_SAE_SAE_H
 #define LETHE_SAE_SAE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
+typedef enum lethe_arch {
+    LETHE_ARCH_TOPK,
+    LETHE_ARCH_RELU,
+    LETHE_ARCH_JUMPRELU,
+    LETHE_ARCH_GATED,
+    LETHE_ARCH_COUNT
+} lethe_arch;
+const char *lethe_arch_name(lethe_arch a); /* "topk", "relu", "jumprelu", "gated" */
+bool lethe_arch_from_name(const char *name, lethe_arch *out);
+
+typedef enum lethe_norm {
+    LETHE_NORM_NONE,
+    LETHE_NORM_RESCALE,
+    LETHE_NORM_LAYER,
+    LETHE_NORM_COUNT
+} lethe_norm;
+const char *lethe_norm_name(lethe_norm n); /* "none", "rescale", "layer" */
+bool lethe_norm_from_name(const char *name, lethe_norm *out);
+
 typedef struct lethe_sae {
-    size_t d, m, k;
-    float *W_enc; /* [m, d] */
-    float *b_enc; /* [m] */
-    float *W_dec; /* [m, d], unit rows */
-    float *b_dec; /* [d] */
+    size_t d, m;
+    size_t k; /* of topk; 0 for the others, which have no fixed number */
+    lethe_arch arch;
+    lethe_norm norm;
+    bool raw_input;   /* b_dec is not taken off the input */
+    float *W_enc;     /* [m, d] */
+    float *b_enc;     /* [m] */
+    float *W_dec;     /* [m, d]; unit rows in what Lethe trains, any in an SAE from elsewhere */
+    float *b_dec;     /* [d] */
+    float *threshold; /* [m] of jumprelu, else NULL; below 0 is as 0 */
+    float *r_mag;     /* [m] of gated, else NULL */
+    float *b_mag;     /* [m] of gated, else NULL */
 } lethe_sae;
 
 /* What an SAE belongs to; written into the file's metadata, checked before use. Empty / -1: not
@@ -39,7 +83,13 @@ typedef struct lethe_sae_meta {
     uint64_t seed, steps, tokens; /* what it was trained with and on */
 } lethe_sae_meta;
 
-/* Allocates all four parameters (zeroed). Fails: USAGE when k > m or a size is 0; NOMEM. */
+/* Allocates all parameters of the architecture (zeroed); norm none, b_dec taken off the input. k: 0
+ * unless topk. Fails: USAGE when k > m, or a size is 0 (k only of topk), or k is not 0 where it
+ * must be; NOMEM. */
+lethe_status lethe_sae_alloc_as(lethe_sae *out, lethe_arch arch, size_t d, size_t m, size_t k,
+                                lethe_err *err);
+
+/* The same of a topk. */
 lethe_status lethe_sae_alloc(lethe_sae *out, size_t d, size_t m, size_t k, lethe_err *err);
 void lethe_sae_free(lethe_sae *sae); /* accepts a zeroed one; zeroes it */
 
@@ -47,27 +97,41 @@ void lethe_sae_free(lethe_sae *sae); /* accepts a zeroed one; zeroes it */
  * biases zero. Deterministic in seed. */
 void lethe_sae_init(lethe_sae *sae, uint64_t seed);
 
+/* Whether every parameter is a finite number; else FORMAT, naming `path`, tensor and element. */
+lethe_status lethe_sae_check_finite(const lethe_sae *sae, const char *path, lethe_err *err);
+
 /* Reads any file that has W_enc [d, m], b_enc [m], W_dec [m, d], b_dec [d] (floating point of any
  * width). k comes from the metadata, or from `k_override` if that is not 0; neither: FORMAT error
- * that says to pass --k. meta may be NULL. Fails: NOTFOUND, FORMAT, NOMEM. */
+ * that says to pass --k. Numbers that are not finite: FORMAT. meta may be NULL. Fails: NOTFOUND,
+ * FORMAT, NOMEM. */
 lethe_status lethe_sae_load(lethe_sae *out, lethe_sae_meta *meta, const char *path,
                             size_t k_override, lethe_err *err);
 lethe_status lethe_sae_save(const lethe_sae *sae, const lethe_sae_meta *meta, const char *path,
                             lethe_err *err);
 
 /* The active latents of n tokens. index [n, k], value [n, k]; a token's latents in falling order of
- * pre-activation, ties by lower index first; value = max(a, 0), so a latent fired where value > 0.
- */
+ * pre-activation (of value, where the two differ), ties by lower index first; value = z, so a
+ * latent fired where value > 0, and those come first.
+ *
+ * With topk k is the SAE's. With the other architectures it is the largest number of latents that
+ * fired at any of the tokens encoded: lethe_encode sets it and makes room; places that a token does
+ * not need have value 0 and some latent's index. */
 typedef struct lethe_codes {
     size_t n, k;
     int32_t *index; /* [n, k] */
     float *value;   /* [n, k] */
+    size_t room;    /* elements that index and value can hold */
+    float *scale;   /* [n] of the token: norm^-1(v) = v scale + shift; NULL: norm none */
+    float *shift;   /* [n]; NULL: norm none */
+    size_t tokens;  /* that scale and shift can hold */
 } lethe_codes;
 
+/* k: of topk; 0 for an SAE of another kind. */
 lethe_status lethe_codes_alloc(lethe_codes *out, size_t n, size_t k, lethe_err *err);
 void lethe_codes_free(lethe_codes *c);
 
-/* x_hat [n, d] = sum of value * W_dec[index] + b_dec. */
+/* x_hat [n, d] = sum of value * W_dec[index] + b_dec, times scale plus shift where codes have them.
+ */
 void lethe_sae_decode(const lethe_sae *sae, const lethe_codes *codes, float *x_hat);
 
 #endif

@@ -108,6 +108,7 @@ lethe_status lethe_sae_load(lethe_sae *out, lethe_sae_meta *meta, const char *pa
         if (got == LETHE_USAGE) got = lethe_fail(err, LETHE_FORMAT, "%s: \"W_dec\" is empty", path);
     }
     for (lethe_param p = 0; p < LETHE_PARAM_COUNT && !got; p++) got = read_param(st, &sae, p, err);
+    if (!got) got = lethe_sae_check_finite(&sae, path, err);
     lethe_st_close(&st);
     if (got) {
         lethe_sae_free(&sae);

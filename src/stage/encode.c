@@ -23,7 +23,8 @@ static lethe_status encode_all(const lethe_sae *sae, lethe_source *source, lethe
     for (size_t at = 0; at < rows && !st && got; at += got) {
         st = lethe_source_next(source, x, BATCH, &got, err);
         if (st) break;
-        lethe_codes part = {got, k, codes->index + at * k, codes->value + at * k};
+        lethe_codes part = {
+            .n = got, .k = k, .index = codes->index + at * k, .value = codes->value + at * k};
         st = lethe_encode(&encoder, x, got, &part, NULL, err);
         if (st) break;
         lethe_sae_decode(sae, &part, hat);
@@ -56,7 +57,8 @@ static lethe_status put_rows(lethe_st_writer *w, const lethe_sae *sae, const let
     LETHE_TRY(lethe_alloc(&out, BATCH, width * sizeof *out, "a batch of rows", err));
     for (size_t at = 0; at < codes->n; at += BATCH) {
         size_t n = codes->n - at < BATCH ? codes->n - at : BATCH;
-        lethe_codes part = {n, k, codes->index + at * k, codes->value + at * k};
+        lethe_codes part = {
+            .n = n, .k = k, .index = codes->index + at * k, .value = codes->value + at * k};
         if (dense) {
             memset(out, 0, n * width * sizeof *out);
             for (size_t i = 0; i < n * k; i++)

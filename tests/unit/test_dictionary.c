@@ -76,6 +76,45 @@ static void test_limits(void **state) {
     lethe_sae_free(&sae);
 }
 
+static void test_kinds(void **state) {
+    (void)state;
+    for (lethe_arch a = 0; a < LETHE_ARCH_COUNT; a++) {
+        bool topk = a == LETHE_ARCH_TOPK;
+        lethe_arch back = LETHE_ARCH_COUNT;
+        assert_true(lethe_arch_from_name(lethe_arch_name(a), &back) && back == a);
+        lethe_sae sae = {0};
+        assert_int_equal(lethe_sae_alloc_as(&sae, a, 4, 8, topk ? 0 : 3, &err), LETHE_USAGE);
+        size_t allowed = 0;
+        for (;; allowed++) {
+            lethe_mem_fail_after(allowed);
+            lethe_status st = lethe_sae_alloc_as(&sae, a, 4, 8, topk ? 3 : 0, &err);
+            lethe_mem_fail_after(SIZE_MAX);
+            if (st == LETHE_OK) break;
+            assert_int_equal(st, LETHE_NOMEM);
+            assert_null(sae.W_enc);
+        }
+        assert_int_equal(sae.arch, a);
+        size_t extras = 0;
+        for (lethe_extra x = 0; x < LETHE_EXTRA_COUNT; x++) {
+            assert_true((lethe_extra_data(&sae, x) != NULL) == (lethe_extras[x].arch == a));
+            extras += lethe_extras[x].arch == a;
+        }
+        assert_int_equal(allowed, LETHE_PARAM_COUNT + extras);
+        assert_ok(lethe_sae_check_finite(&sae, "s", &err), &err);
+        sae.b_enc[5] = NAN;
+        assert_int_equal(lethe_sae_check_finite(&sae, "s", &err), LETHE_FORMAT);
+        assert_non_null(strstr(err.text, "s: \"b_enc\": element 5 is not a finite number"));
+        lethe_sae_free(&sae);
+    }
+    for (lethe_norm n = 0; n < LETHE_NORM_COUNT; n++) {
+        lethe_norm back = LETHE_NORM_COUNT;
+        assert_true(lethe_norm_from_name(lethe_norm_name(n), &back) && back == n);
+    }
+    lethe_arch a;
+    lethe_norm n;
+    assert_false(lethe_arch_from_name("sparsemax", &a) || lethe_norm_from_name("batch", &n));
+}
+
 static void test_init(void **state) {
     (void)state;
     lethe_sae a = random_sae(33, 70, 4, 1), b = random_sae(33, 70, 4, 2);
@@ -477,6 +516,7 @@ int main(void) {
     dir = test_temp_dir();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_init),
         cmocka_unit_test(test_encode_decode),
         cmocka_unit_test(test_encode_no_memory),
