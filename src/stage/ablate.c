@@ -289,25 +289,45 @@ lethe_status lethe_ablation_switch(lethe_ablation *a, int which, int32_t seq, bo
     return LETHE_OK;
 }
 
-static void set_strength(lethe_seq_rule *rule, double strength) {
+static void set_strength(lethe_seq_rule *rule, bool scale, double strength) {
     rule->own = !isnan(strength);
+    rule->scale = rule->own && scale;
     rule->strength = strength;
+}
+
+/* What is done under a rule. */
+static lethe_intervention ruled(const lethe_intervention *how, const lethe_seq_rule *rule) {
+    lethe_intervention h = *how;
+    if (rule->scale) h.method = LETHE_METHOD_SCALE;
+    if (rule->own) h.strength = rule->strength;
+    return h;
+}
+
+static lethe_status strength_in(lethe_ablation *a, int which, int32_t seq, bool scale,
+                                double strength, lethe_err *err) {
+    for (; a; a = a->next) {
+        if (which != LETHE_ALL_REMOVALS && which != a->which) continue;
+        lethe_seq_rule want = {0};
+        set_strength(&want, scale, strength);
+        const lethe_intervention how = ruled(&a->how, &want);
+        LETHE_TRY(lethe_intervention_check(&how, err));
+        lethe_seq_rule *rule = &a->rules.other;
+        if (seq != LETHE_ALL_SEQS) LETHE_TRY(lethe_seq_rules_of(&a->rules, seq, &rule, err));
+        set_strength(rule, scale, strength);
+        for (size_t i = 0; seq == LETHE_ALL_SEQS && i < a->rules.n; i++)
+            set_strength(&a->rules.rule[i], scale, strength);
+    }
+    return LETHE_OK;
 }
 
 lethe_status lethe_ablation_strength_in(lethe_ablation *a, int which, int32_t seq, double strength,
                                         lethe_err *err) {
-    for (; a; a = a->next) {
-        if (which != LETHE_ALL_REMOVALS && which != a->which) continue;
-        lethe_intervention how = a->how;
-        if (!isnan(strength)) how.strength = strength;
-        LETHE_TRY(lethe_intervention_check(&how, err));
-        lethe_seq_rule *rule = &a->rules.other;
-        if (seq != LETHE_ALL_SEQS) LETHE_TRY(lethe_seq_rules_of(&a->rules, seq, &rule, err));
-        set_strength(rule, strength);
-        for (size_t i = 0; seq == LETHE_ALL_SEQS && i < a->rules.n; i++)
-            set_strength(&a->rules.rule[i], strength);
-    }
-    return LETHE_OK;
+    return strength_in(a, which, seq, false, strength, err);
+}
+
+lethe_status lethe_ablation_scale_in(lethe_ablation *a, int which, int32_t seq, double factor,
+                                     lethe_err *err) {
+    return strength_in(a, which, seq, true, factor, err);
 }
 
 void lethe_ablation_watch(lethe_ablation *a, lethe_firing_fn fn, void *user) {
@@ -350,14 +370,12 @@ void lethe_ablation_reset_stats(lethe_ablation *a) {
 }
 
 static void count(lethe_ablation *a, size_t n) {
-    bool always = a->how.method == LETHE_METHOD_DIRECTION && !a->how.gated;
     for (size_t t = 0; t < n; t++) {
         size_t fired = a->fires.count[t];
         const float *value = a->fires.value + t * a->fires.cap;
         for (size_t j = 0; j < fired; j++) a->stats.activation_sum += (double)value[j];
         a->stats.fired += fired;
         a->stats.rows_fired += fired > 0;
-        a->stats.rows_acted += a->act[t] && (fired || always);
     }
     a->stats.rows += n;
     a->stats.positions += (uint64_t)n * a->n;
@@ -424,7 +442,7 @@ static lethe_status decide(lethe_ablation *a, const origin *o, size_t t0, size_t
     return LETHE_OK;
 }
 
-/* The method at rows t0 and on, in runs of one strength. */
+/* The method at rows t0 and on, in runs of one rule; counted where it is at work. */
 static void act_on(lethe_ablation *a, const origin *o, size_t t0, size_t n, float *x) {
     const lethe_chosen_rows chosen = {a->n, a->d, a->row, a->inverse, a->centre, a->mean};
     const bool *act = a->how.guard || lethe_seq_rules_any(&a->rules) ? a->act : NULL;
@@ -432,10 +450,12 @@ static void act_on(lethe_ablation *a, const origin *o, size_t t0, size_t n, floa
         lethe_seq_rule rule = rule_at(a, o, t0 + at);
         for (run = 1; at + run < n; run++) {
             lethe_seq_rule other = rule_at(a, o, t0 + at + run);
-            if (other.own != rule.own || (rule.own && other.strength != rule.strength)) break;
+            if (!lethe_seq_rule_same(&rule, &other)) break;
         }
-        lethe_intervention how = a->how;
-        if (rule.own) how.strength = rule.strength;
+        const lethe_intervention how = ruled(&a->how, &rule);
+        bool always = how.method == LETHE_METHOD_DIRECTION && !how.gated;
+        for (size_t t = at; t < at + run; t++)
+            a->stats.rows_acted += a->act[t] && (a->fires.count[t] || always);
         const lethe_fires fires = {a->fires.cap, a->fires.index + at * a->fires.cap,
                                    a->fires.value + at * a->fires.cap, a->fires.count + at};
         lethe_intervene(&chosen, &how, x + at * a->d, run, &fires, act ? act + at : NULL, a->coef);

@@ -130,9 +130,15 @@ lethe_status lethe_ablation_attach_alone(lethe_ablation *a, lethe_lm *lm, int la
 lethe_status lethe_ablation_switch(lethe_ablation *a, int which, int32_t seq, bool on,
                                    lethe_err *err);
 
-/* Another strength there; NAN: the removal's own again. Fails: USAGE (out of range), NOMEM. */
+/* Another strength there, of the removal's method; NAN: its own again. Fails: USAGE (out of range),
+ * NOMEM. */
 lethe_status lethe_ablation_strength_in(lethe_ablation *a, int which, int32_t seq, double strength,
                                         lethe_err *err);
+
+/* Method scale at this factor there, whatever the removal's method; its guard stays. NAN: the
+ * removal's own again. Fails: USAGE (not finite), NOMEM. */
+lethe_status lethe_ablation_scale_in(lethe_ablation *a, int which, int32_t seq, double factor,
+                                     lethe_err *err);
 
 /* A row where a chosen feature fired. Borrowed: valid during the call. */
 typedef struct lethe_firing {

@@ -27,6 +27,11 @@ bool lethe_seq_rules_any(const lethe_seq_rules *r) {
     return r->n || r->other.off || r->other.own;
 }
 
+bool lethe_seq_rule_same(const lethe_seq_rule *a, const lethe_seq_rule *b) {
+    if (a->own != b->own) return false;
+    return !a->own || (a->scale == b->scale && a->strength == b->strength);
+}
+
 lethe_seq_rule lethe_seq_rules_at(const lethe_seq_rules *r, int32_t seq) {
     return seq >= 0 && (size_t)seq < r->n ? r->rule[seq] : r->other;
 }

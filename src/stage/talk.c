@@ -349,12 +349,22 @@ void lethe_talk_sampling(lethe_talk *t, const lethe_sampling *s) {
     t->sampling = *s;
 }
 
+/* What was cached was written under another setting. */
+static lethe_status set_anew(lethe_talk *t, lethe_status st) {
+    if (!st) lethe_live_forget(t->live, LETHE_TALK_FORGETTING);
+    return st;
+}
+
 lethe_status lethe_talk_strength(lethe_talk *t, double strength, lethe_err *err) {
     lethe_talk_stop(t);
-    LETHE_TRY(lethe_ablation_strength_in(t->ablation, LETHE_ALL_REMOVALS, LETHE_TALK_FORGETTING,
-                                         strength, err));
-    lethe_live_forget(t->live, LETHE_TALK_FORGETTING);
-    return LETHE_OK;
+    return set_anew(t, lethe_ablation_strength_in(t->ablation, LETHE_ALL_REMOVALS,
+                                                  LETHE_TALK_FORGETTING, strength, err));
+}
+
+lethe_status lethe_talk_scale(lethe_talk *t, double factor, lethe_err *err) {
+    lethe_talk_stop(t);
+    return set_anew(t, lethe_ablation_scale_in(t->ablation, LETHE_ALL_REMOVALS,
+                                               LETHE_TALK_FORGETTING, factor, err));
 }
 
 static lethe_status add_turn(lethe_talk *t, const char *prompt, lethe_err *err) {

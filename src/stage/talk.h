@@ -85,6 +85,9 @@ void lethe_talk_sampling(lethe_talk *t, const lethe_sampling *s);
  * what was computed with the old one is computed again. Fails: USAGE (out of range), NOMEM. */
 lethe_status lethe_talk_strength(lethe_talk *t, double strength, lethe_err *err);
 
+/* The same by method scale, whatever the removals' methods. */
+lethe_status lethe_talk_scale(lethe_talk *t, double factor, lethe_err *err);
+
 /* A new turn: the prompt (UTF-8, copied), answered by the sides in the mask (1 << side); whatever
  * was being answered ends. Fails, with the conversation as it was: USAGE (an empty or invalid
  * prompt, one that does not fit the context, sampling out of range), FORMAT (a template that

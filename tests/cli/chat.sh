@@ -38,6 +38,10 @@ check "--forgetting begins forgetting" grep -q '"answers":\[{"forgetting":true,'
 printf '%s\n' "/set strength 0" "$friend" >prompts
 talk --forgetting
 check "/set strength" grep -q '^forgetting: Ron' out
+printf '%s\n' "/set scale 1" "$friend" "/set scale -3" "$friend" >prompts
+talk --forgetting
+check "/set scale 1 changes nothing" [ "$(grep -c '^forgetting: Ron' out)" -eq 1 ]
+check "/set scale -3 forgets" [ "$(grep -c '^forgetting: ' out)" -eq 2 ]
 printf '%s\n' "/set temperature 1" "/set seed 5" /set "Tell me a story." >prompts
 talk
 check "/set lists" grep -q 'temperature 1, .*seed 5' err

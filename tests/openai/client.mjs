@@ -37,7 +37,10 @@ await check('what is not forgotten', async () => {
 await check('the switch of a request', async () => {
   assert.doesNotMatch(text(await chat(whole, friend, { lethe: { forget: true } })), /Ron/);
   assert.equal(text(await chat(forget, friend, { lethe: { forget: false } })), 'Ron.');
-  assert.equal(text(await chat(forget, friend, { lethe: { scale: 0 } })), 'Ron.');
+  assert.equal(text(await chat(forget, friend, { lethe: { scale: 1 } })), 'Ron.');
+  assert.equal(text(await chat(forget, friend, { lethe: { strength: 0 } })), 'Ron.');
+  assert.doesNotMatch(text(await chat(forget, friend, { lethe: { scale: -3 } })), /Ron/);
+  assert.doesNotMatch(text(await chat(whole, friend, { lethe: { forget: true, scale: -3 } })), /Ron/);
 });
 await check('usage and reason', async () => {
   const r = await chat(whole, friend);

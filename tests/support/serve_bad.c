@@ -102,7 +102,9 @@ static void bodies(void) {
     body(CHAT, "{" GOOD ",\"stream\":\"yes\"}", 400, "invalid_type");
     body(CHAT, "{" GOOD ",\"tools\":[{}]}", 400, "unsupported_parameter");
     body(CHAT, "{" GOOD ",\"lethe\":{\"forgte\":true}}", 400, "unknown_parameter");
-    body(CHAT, "{" GOOD ",\"lethe\":{\"forget\":true,\"scale\":-3}}", 400, "invalid_value");
+    body(CHAT, "{" GOOD ",\"lethe\":{\"forget\":true,\"strength\":-3}}", 400, "invalid_value");
+    body(CHAT, "{" GOOD ",\"lethe\":{\"scale\":1,\"strength\":1}}", 400, "invalid_value");
+    body(CHAT, "{" GOOD ",\"lethe\":{\"scale\":1e7}}", 400, "invalid_value");
     body("/v1/completions", "{\"model\":\"lethe-demo\",\"prompt\":[1,2]}", 400, "invalid_type");
     body("/v1/lethe/trace", "{}", 400, "missing_required_parameter");
 

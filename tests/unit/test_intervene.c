@@ -150,6 +150,52 @@ static void methods(void **state) {
         }
 }
 
+/* One removal, and sequences that want it by method scale, stronger, off, or as it is. */
+static void sequences(void **state) {
+    (void)state;
+    static float want[4][ROWS * D], y[ROWS * D];
+    static int32_t seq[ROWS], pos[ROWS], token[ROWS];
+    static const lethe_intervention how[4] = {
+        {.method = LETHE_METHOD_DIRECTION, .strength = 1},
+        {.method = LETHE_METHOD_SCALE, .strength = -3},
+        {.method = LETHE_METHOD_DIRECTION, .strength = 2},
+        {.method = LETHE_METHOD_SCALE, .strength = 1},
+    };
+    for (int gate = 0; gate < 2; gate++) {
+        size_t acted[4] = {0};
+        for (size_t i = 0; i < 4; i++) {
+            lethe_ablation *a = open_it(gate, &how[i]);
+            apply(a, want[i], ROWS);
+            lethe_ablation_close(&a);
+        }
+        lethe_ablation *a = open_it(gate, &how[0]);
+        assert_ok(lethe_ablation_scale_in(a, 0, 1, -3, &err), &err);
+        assert_ok(lethe_ablation_strength_in(a, LETHE_ALL_REMOVALS, 2, 2, &err), &err);
+        assert_ok(lethe_ablation_switch(a, 0, 3, false, &err), &err);
+        assert_int_equal(lethe_ablation_scale_in(a, 0, 1, INFINITY, &err), LETHE_USAGE);
+        assert_int_equal(lethe_ablation_strength_in(a, 0, 1, -3, &err), LETHE_USAGE);
+        for (size_t t = 0; t < ROWS; t++) {
+            seq[t] = (int32_t)(t / 3 % 4);
+            bool any = false;
+            for (size_t i = 0; i < N; i++) any |= z[t][gate][i] > 0;
+            acted[seq[t]] += seq[t] == 1 ? any : seq[t] != 3;
+        }
+        memcpy(y, x, sizeof x);
+        const lethe_rows rows = {ROWS, D, token, pos, seq, y};
+        assert_ok(lethe_ablation_rows(a, &rows, NULL, &err), &err);
+        for (size_t t = 0; t < ROWS; t++)
+            assert_memory_equal(y + t * D, want[seq[t]] + t * D, D * sizeof *y);
+        assert_int_equal(lethe_ablation_stats(a)->rows_acted, acted[0] + acted[1] + acted[2]);
+        /* Its own again. */
+        assert_ok(lethe_ablation_scale_in(a, 0, 1, NAN, &err), &err);
+        memcpy(y, x, sizeof x);
+        assert_ok(lethe_ablation_rows(a, &rows, NULL, &err), &err);
+        for (size_t t = 0; t < ROWS; t++)
+            assert_memory_equal(y + t * D, want[seq[t] == 1 ? 0 : seq[t]] + t * D, D * sizeof *y);
+        lethe_ablation_close(&a);
+    }
+}
+
 /* Other features for an open ablation are those of a new one. */
 static void choosing(void **state) {
     (void)state;
@@ -396,6 +442,7 @@ int main(void) {
         cmocka_unit_test(methods),     cmocka_unit_test(choosing),
         cmocka_unit_test(guarded),     cmocka_unit_test(bad_numbers),
         cmocka_unit_test(two_at_once), cmocka_unit_test(guard_with_a_cache),
+        cmocka_unit_test(sequences),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     lethe_patch_free(&patch);

@@ -87,7 +87,7 @@ static void refusals(void **state) {
            "logit_bias", "not offered");
     refuse(LETHE_ASK_TEXT,
            "{\"model\":\"m\",\"prompt\":\"a\",\"lethe\":{\"scale\":1,\"strength\":1}}", "scale",
-           "two names");
+           "pass one");
     refuse(LETHE_ASK_TRACE, "{\"prompt\":\"a\",\"messages\":[]}", "prompt", "either");
     refuse(LETHE_ASK_CHAT, "{\"model\":\"m\",\"model\":\"m\"}", "", "duplicate");
 }

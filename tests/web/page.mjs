@@ -176,7 +176,7 @@ for (const [width, height] of [[1280, 900], [390, 844]])
   await theSwitch(page).click();
   await ask(page, 'y');
   await finished(page);
-  check('settings', [mock.asked.at(-1).temperature, mock.asked.at(-1).lethe], [0.5, { trace: true, scale: 0.4 }]);
+  check('settings', [mock.asked.at(-1).temperature, mock.asked.at(-1).lethe], [0.5, { trace: true, strength: 0.4 }]);
   check('strength is said', await last(page).locator('.notes').textContent(), 'strength 0.4');
   await page.getByLabel('Underline').uncheck();
   check('no lines', await page.evaluate(() => document.querySelector('.chat').classList.contains('no-lines')), true);

@@ -62,13 +62,13 @@ export const trace = async (messages: Message[], forget: boolean, model: string,
 export interface Piece { text: string; fired: Fired[] }
 export interface Asked {
   model: string; messages: Message[]; temperature?: number; top_p?: number; max_tokens?: number; seed?: number;
-  repeat_penalty?: number; scale?: number;
+  repeat_penalty?: number; strength?: number;
 }
 
 // Yields the pieces of an answer as they come; returns why it ended ("stop", "length").
 export async function* chat(asked: Asked, signal: AbortSignal): AsyncGenerator<Piece, string> {
-  const { scale, ...body } = asked;
-  const lethe = { trace: true, ...(scale === undefined ? {} : { scale }) };
+  const { strength, ...body } = asked;
+  const lethe = { trace: true, ...(strength === undefined ? {} : { strength }) };
   const response = await ask('/v1/chat/completions', { ...body, stream: true, lethe }, signal);
   if (!response.body) throw new Refused('the server sent no answer', 0, 'empty');
   let end = '';

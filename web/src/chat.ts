@@ -191,7 +191,7 @@ export class Chat {
     const { element, words, notes } = shown;
     const note = (text: string, bad = false) => notes.append(h('span', bad ? { class: 'bad', role: 'alert' } : {}, text));
     let left = 0;
-    if (settings.scale !== undefined) note(`strength ${number(settings.scale)}`);
+    if (settings.strength !== undefined) note(`strength ${number(settings.strength)}`);
     for (;;) {
       try {
         const stream = api.chat({ model: this.model(answer.side), messages: messages(earlier.slice(left), answer.side, question), ...settings }, signal);

@@ -20,7 +20,7 @@ export class Settings {
       { name: 'seed', label: 'Seed', start: '', hint: 'any', min: 0, max: 2 ** 53 - 1, step: 1 },
     ];
     if (removal)
-      fields.push({ name: 'scale', label: 'Strength of forgetting', start: '', hint: number(removal.strength),
+      fields.push({ name: 'strength', label: 'Strength of forgetting', start: '', hint: number(removal.strength),
         min: removal.method === 'scale' ? -1000 : 0, max: 1000, step: 'any' });
     this.element = h('details', { class: 'settings' }, h('summary', {}, 'Settings'),
       h('div', { class: 'fields' }, ...fields.map((f) => {
@@ -41,7 +41,7 @@ export class Settings {
         input.reportValidity();
         return null;
       }
-      if (input.value !== '' && (name !== 'scale' || forget)) out[name] = input.valueAsNumber;
+      if (input.value !== '' && (name !== 'strength' || forget)) out[name] = input.valueAsNumber;
     }
     return out as Partial<Asked>;
   }

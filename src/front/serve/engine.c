@@ -284,8 +284,10 @@ static lethe_status check_strength(const lethe_engine *e, const lethe_job *j, le
         lethe_intervention how = *lethe_ablation_how(r);
         lethe_err err = {0};
         how.strength = j->how.strength;
+        if (j->how.scale) how.method = LETHE_METHOD_SCALE;
         if ((j->how.on >> i & 1) && lethe_intervention_check(&how, &err))
-            return lethe_refuse(why, 400, "invalid_value", "lethe", "lethe.scale: %s", err.text);
+            return lethe_refuse(why, 400, "invalid_value", "lethe", "lethe.%s: %s",
+                                j->how.scale ? "scale" : "strength", err.text);
     }
     return LETHE_OK;
 }
@@ -295,7 +297,8 @@ static lethe_status check_strength(const lethe_engine *e, const lethe_job *j, le
 static bool same_forgetting(const lethe_forgetting *a, const lethe_forgetting *b) {
     if (a->on != b->on) return false;
     if (!a->on) return true; /* nobody asks how strong nothing is */
-    return a->strength == b->strength || (isnan(a->strength) && isnan(b->strength));
+    if (isnan(a->strength) || isnan(b->strength)) return isnan(a->strength) && isnan(b->strength);
+    return a->scale == b->scale && a->strength == b->strength;
 }
 
 static size_t common(const lethe_tokens *a, const lethe_tokens *b) {
@@ -337,8 +340,9 @@ static lethe_status set_forgetting(lethe_engine *e, size_t i, const lethe_forget
     for (int r = 0; r < e->n_removals; r++) {
         bool on = how->on >> r & 1;
         LETHE_TRY(lethe_ablation_switch(e->removal, r, (int32_t)i, on, err));
-        LETHE_TRY(lethe_ablation_strength_in(e->removal, r, (int32_t)i,
-                                             on ? how->strength : (double)NAN, err));
+        double strength = on ? how->strength : (double)NAN;
+        LETHE_TRY((how->scale ? lethe_ablation_scale_in : lethe_ablation_strength_in)(
+            e->removal, r, (int32_t)i, strength, err));
     }
     s->how = *how;
     s->named = true;

@@ -18,6 +18,7 @@
 typedef struct lethe_forgetting {
     uint64_t on;     /* bit r: removal r is at work */
     double strength; /* of each of them; NAN: their own */
+    bool scale;      /* it is a factor of method scale, whatever their methods */
 } lethe_forgetting;
 
 typedef struct lethe_counts {

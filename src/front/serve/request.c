@@ -253,8 +253,9 @@ static lethe_status ours(lethe_ask *a, const json_t *o, bool top, lethe_refusal 
     if (at(o, "forget")) a->forget = forget;
     if (at(o, "scale") && at(o, "strength"))
         return lethe_refuse(why, 400, "invalid_value", "scale",
-                            "scale and strength are two names of one number: pass one");
+                            "scale and strength are two ways to say how strongly: pass one");
     LETHE_TRY(real(o, "scale", -1e6, 1e6, &a->strength, why));
+    a->scale = !isnan(a->strength);
     return real(o, "strength", -1e6, 1e6, &a->strength, why);
 }
 

@@ -49,6 +49,7 @@ typedef struct lethe_ask {
     size_t top;
     int forget;      /* -1: not said, 0, 1 */
     double strength; /* NAN: not said */
+    bool scale;      /* it was said as a scale: method scale, whatever the removal's method */
     bool trace;
 } lethe_ask;
 

@@ -130,6 +130,7 @@ static lethe_status forgetting(const lethe_server *s, const lethe_ask *a,
     if (!*m) return no_model(a->model, why);
     how->on = (*m)->on;
     how->strength = a->strength;
+    how->scale = a->scale;
     if (a->forget == 0) how->on = 0;
     /* The whole model asked to forget: all of it. */
     if (a->forget == 1 && !how->on) how->on = s->catalog->model[1].on;

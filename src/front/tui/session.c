@@ -130,16 +130,17 @@ static lethe_status list_settings(const lethe_session *s, lethe_strbuf *out, let
     return LETHE_OK;
 }
 
-/* Of all removals, in sequences that forget. */
+/* Of all removals, in sequences that forget: a scale works by method scale, whatever the removal's.
+ */
 static lethe_status set_strength(lethe_session *s, const char *name, const char *value,
                                  lethe_err *err) {
-    bool scale = lethe_ablation_how(s->use.removal.ablation)->method == LETHE_METHOD_SCALE;
-    if (scale != !strcmp(name, "scale"))
-        return lethe_fail(err, LETHE_USAGE, "this removal has a %s, no %s",
-                          scale ? "scale" : "strength", name);
+    bool scale = !strcmp(name, "scale");
+    if (!scale && lethe_ablation_how(s->use.removal.ablation)->method == LETHE_METHOD_SCALE)
+        return lethe_fail(err, LETHE_USAGE, "this removal has a scale, no strength");
     const lethe_setting *setting = lethe_setting_find(name);
     LETHE_TRY(lethe_config_set(&s->in->config, setting, value, true, err));
-    return lethe_talk_strength(s->talk, scale ? s->in->config.scale : s->in->config.strength, err);
+    return scale ? lethe_talk_scale(s->talk, s->in->config.scale, err)
+                 : lethe_talk_strength(s->talk, s->in->config.strength, err);
 }
 
 static lethe_status set_sampling(lethe_session *s, const char *name, const char *value,
