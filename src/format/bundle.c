@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "format/bundle_parts.h"
+#include "format/npy.h"
 
 static const char *const names[LETHE_CONTAINER_COUNT] = {
     [LETHE_SAFETENSORS] = "safetensors",
@@ -117,19 +118,38 @@ static lethe_status check_names(const lethe_bundle *b, lethe_err *err) {
     return st;
 }
 
+static lethe_status read_archive(lethe_bundle *b, lethe_err *err) {
+    LETHE_TRY(lethe_bundle_zip(b, err));
+    if (lethe_bundle_torch_pickle(b)) {
+        b->container = LETHE_TORCH;
+        return lethe_bundle_read_torch(b, err);
+    }
+    if (!b->n_members)
+        return lethe_fail(err, LETHE_FORMAT,
+                          "%s: a zip archive without files, want a PyTorch checkpoint or a NumPy "
+                          "archive",
+                          b->map.path);
+    b->container = LETHE_NPZ;
+    return lethe_bundle_read_npz(b, err);
+}
+
 static lethe_status read_any(lethe_bundle *b, lethe_err *err) {
     const unsigned char *p = b->map.data;
     size_t n = b->map.size;
+    if (lethe_zip_magic(p, n)) return read_archive(b, err);
+    if (n >= LETHE_NPY_MAGIC_LEN && !memcmp(p, LETHE_NPY_MAGIC, LETHE_NPY_MAGIC_LEN)) {
+        b->container = LETHE_NPY;
+        return lethe_bundle_read_npy(b, err);
+    }
     if (n > 8 && p[8] == '{') {
         b->container = LETHE_SAFETENSORS;
-        LETHE_TRY(read_safetensors(b, err));
-    } else {
-        return lethe_fail(err, LETHE_FORMAT,
-                          "%s: neither safetensors nor a PyTorch checkpoint nor a NumPy file "
-                          "(%zu bytes)",
-                          b->map.path, n);
+        return read_safetensors(b, err);
     }
-    return check_names(b, err);
+    if (n > 1 && p[0] == 0x80 && p[1] >= 2 && p[1] <= 5) return lethe_bundle_refuse_pickle(b, err);
+    return lethe_fail(
+        err, LETHE_FORMAT,
+        "%s: neither safetensors nor a PyTorch checkpoint nor a NumPy file (%zu bytes)",
+        b->map.path, n);
 }
 
 lethe_status lethe_bundle_open(lethe_bundle **out, const char *path, lethe_err *err) {
@@ -139,6 +159,7 @@ lethe_status lethe_bundle_open(lethe_bundle **out, const char *path, lethe_err *
     b->values = json_object();
     if (!st && !b->values) st = lethe_fail(err, LETHE_NOMEM, "out of memory opening %s", path);
     if (!st) st = read_any(b, err);
+    if (!st) st = check_names(b, err);
     if (st) {
         lethe_bundle_close(&b);
         return st;
@@ -155,6 +176,7 @@ void lethe_bundle_close(lethe_bundle **bp) {
     lethe_free(b->tensor);
     json_decref(b->values);
     lethe_st_close(&b->st);
+    lethe_zip_close(&b->zip);
     lethe_map_close(&b->map);
     lethe_free(b);
     *bp = NULL;

@@ -4,6 +4,13 @@
  * name:
  *
  *   safetensors     tensors; its metadata as values
+ *   .pt             the zip that torch.save writes since PyTorch 1.6, run by an interpreter that
+ *                   executes nothing (pickle.h). Dictionaries in one another become names with
+ * dots: "sae_state_dict.W_dec"; items of lists are numbered: "layers.0" .npz, .npy      NumPy's
+ * arrays
+ *
+ * What has no name of its own (the array of a .npy, a checkpoint that is one tensor or a list) is
+ * called "data".
  *
  * Nothing is believed before it is checked against the size of the file, and memory is bounded by
  * it. An open bundle is only read: any number of threads may.
@@ -14,6 +21,8 @@
 #include <jansson.h>
 
 #include "base/dtype.h"
+
+#define LETHE_BUNDLE_ONLY "data"
 
 typedef enum lethe_container {
     LETHE_SAFETENSORS,
@@ -41,7 +50,8 @@ const lethe_tensor *lethe_bundle_find(const lethe_bundle *b,
                                       const char *name); /* NULL: not there */
 
 /* What else the file says, nested as it is there: {"args": {"layer": 15, "k": 6}, "epoch": 3}. An
- * object, never NULL; borrowed. */
+ * object, never NULL; borrowed. Tensors are left out (null in a list); numbers that are not finite
+ * are null, integers beyond 64 bits reals; tuples and sets are lists, objects dictionaries. */
 const json_t *lethe_bundle_values(const lethe_bundle *b);
 
 /* As lethe_st_want: the tensor, of that shape; 0 in shape is free. */

@@ -8,10 +8,19 @@
 
 #include "base/mem.h"
 
+/* A map as libzip reads files. libzip does not tell where the data of a member begins; `last` does,
+ * as it is where reading a member's first bytes began. */
+typedef struct map_source {
+    const unsigned char *data;
+    size_t size, at, last;
+    zip_error_t error;
+} map_source;
+
 struct lethe_zip {
     zip_t *zip;
     char *path;
     size_t n;
+    map_source *map; /* NULL: opened by its path */
 };
 
 struct lethe_zip_member {
@@ -49,6 +58,79 @@ static lethe_status cannot_open(const char *path, int code, lethe_err *err) {
     return st;
 }
 
+static zip_int64_t map_read(map_source *m, void *to, zip_uint64_t n) {
+    size_t left = m->size - m->at, k = n < left ? (size_t)n : left;
+    if (k) memcpy(to, m->data + m->at, k);
+    m->last = m->at;
+    m->at += k;
+    return (zip_int64_t)k;
+}
+
+static zip_int64_t map_stat(const map_source *m, void *to) {
+    zip_stat_t *st = to;
+    zip_stat_init(st);
+    st->size = m->size;
+    st->valid |= ZIP_STAT_SIZE;
+    return sizeof *st;
+}
+
+static zip_int64_t map_command(void *state, void *data, zip_uint64_t len,
+                               zip_source_cmd_t command) {
+    map_source *m = state;
+    switch (command) {
+    case ZIP_SOURCE_OPEN: m->at = 0; return 0;
+    case ZIP_SOURCE_READ: return map_read(m, data, len);
+    case ZIP_SOURCE_CLOSE:
+    case ZIP_SOURCE_FREE: return 0;
+    case ZIP_SOURCE_STAT: return map_stat(m, data);
+    case ZIP_SOURCE_ERROR: return zip_error_to_data(&m->error, data, len);
+    case ZIP_SOURCE_TELL: return (zip_int64_t)m->at;
+    case ZIP_SOURCE_SEEK: {
+        zip_int64_t to = zip_source_seek_compute_offset(m->at, m->size, data, len, &m->error);
+        if (to >= 0) m->at = (size_t)to;
+        return to < 0 ? -1 : 0;
+    }
+    case ZIP_SOURCE_SUPPORTS:
+        return zip_source_make_command_bitmap(
+            ZIP_SOURCE_OPEN, ZIP_SOURCE_READ, ZIP_SOURCE_CLOSE, ZIP_SOURCE_FREE, ZIP_SOURCE_STAT,
+            ZIP_SOURCE_ERROR, ZIP_SOURCE_TELL, ZIP_SOURCE_SEEK, ZIP_SOURCE_SUPPORTS, -1);
+    default: zip_error_set(&m->error, ZIP_ER_OPNOTSUPP, 0); return -1;
+    }
+}
+
+/* Opens z->zip from z->map. */
+static lethe_status open_source(lethe_zip *z, lethe_err *err) {
+    zip_error_t e;
+    zip_error_init(&e);
+    zip_source_t *source = zip_source_function_create(map_command, z->map, &e);
+    if (source && !(z->zip = zip_open_from_source(source, ZIP_RDONLY, &e))) zip_source_free(source);
+    lethe_status st = z->zip ? LETHE_OK : cannot_open(z->path, zip_error_code_zip(&e), err);
+    zip_error_fini(&e);
+    return st;
+}
+
+lethe_status lethe_zip_open_map(lethe_zip **out, const lethe_map *map, lethe_err *err) {
+    lethe_zip *z;
+    LETHE_TRY(lethe_zalloc(&z, 1, sizeof *z, "a zip archive", err));
+    lethe_status st = lethe_zalloc(&z->map, 1, sizeof *z->map, "a zip archive", err);
+    if (!st) {
+        z->map->data = map->data;
+        z->map->size = map->size;
+        zip_error_init(&z->map->error);
+        z->path = lethe_strdup(map->path);
+        st = z->path ? open_source(z, err)
+                     : lethe_fail(err, LETHE_NOMEM, "out of memory for %s", map->path);
+    }
+    if (st) {
+        lethe_zip_close(&z);
+        return st;
+    }
+    zip_int64_t n = zip_get_num_entries(z->zip, 0);
+    z->n = n > 0 ? (size_t)n : 0;
+    *out = z;
+    return LETHE_OK;
+}
+
 lethe_status lethe_zip_open(lethe_zip **out, const char *path, lethe_err *err) {
     lethe_zip *z;
     LETHE_TRY(lethe_zalloc(&z, 1, sizeof *z, "a zip archive", err));
@@ -73,6 +155,8 @@ void lethe_zip_close(lethe_zip **zp) {
     lethe_zip *z = *zp;
     if (!z) return;
     if (z->zip) zip_discard(z->zip);
+    if (z->map) zip_error_fini(&z->map->error);
+    lethe_free(z->map);
     lethe_free(z->path);
     lethe_free(z);
     *zp = NULL;
@@ -90,6 +174,34 @@ const char *lethe_zip_name(const lethe_zip *z, size_t i) {
 uint64_t lethe_zip_size(const lethe_zip *z, size_t i) {
     zip_stat_t s;
     return i < z->n && !zip_stat_index(z->zip, i, 0, &s) && s.valid & ZIP_STAT_SIZE ? s.size : 0;
+}
+
+uint64_t lethe_zip_packed_size(const lethe_zip *z, size_t i) {
+    zip_stat_t s;
+    return i < z->n && !zip_stat_index(z->zip, i, 0, &s) && s.valid & ZIP_STAT_COMP_SIZE
+               ? s.comp_size
+               : 0;
+}
+
+const unsigned char *lethe_zip_stored(lethe_zip *z, size_t i) {
+    const zip_uint64_t told =
+        ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
+    zip_stat_t s;
+    if (!z->map || i >= z->n || zip_stat_index(z->zip, i, 0, &s) || (s.valid & told) != told ||
+        s.comp_method != ZIP_CM_STORE || s.encryption_method != ZIP_EM_NONE ||
+        s.size != s.comp_size)
+        return NULL;
+    if (!s.size) return (const unsigned char *)"";
+    zip_file_t *f = zip_fopen_index(z->zip, i, ZIP_FL_COMPRESSED);
+    if (!f) return NULL;
+    unsigned char first[64];
+    zip_int64_t n = zip_fread(f, first, sizeof first);
+    zip_fclose(f);
+    const map_source *m = z->map;
+    if (n <= 0 || m->last > m->size || s.size > m->size - m->last ||
+        memcmp(first, m->data + m->last, (size_t)n))
+        return NULL;
+    return m->data + m->last;
 }
 
 const char *lethe_zip_path(const lethe_zip *z) {

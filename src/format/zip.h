@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/io.h"
 
 typedef struct lethe_zip lethe_zip;
 typedef struct lethe_zip_member lethe_zip_member;
@@ -24,13 +25,16 @@ bool lethe_zip_magic(const void *head, size_t n);
 
 /* Fails: NOTFOUND, IO, FORMAT (not a zip archive, cut off, inconsistent). */
 lethe_status lethe_zip_open(lethe_zip **out, const char *path, lethe_err *err);
+/* The same of a file that is mapped already; the map is borrowed until close. */
+lethe_status lethe_zip_open_map(lethe_zip **out, const lethe_map *map, lethe_err *err);
 void lethe_zip_close(lethe_zip **z); /* after its members */
 
 size_t lethe_zip_count(const lethe_zip *z); /* entries, folders among them */
 /* As stored, in UTF-8; "" where there is none. Borrowed. A folder's ends in '/'. */
 const char *lethe_zip_name(const lethe_zip *z, size_t i);
-uint64_t lethe_zip_size(const lethe_zip *z, size_t i); /* unpacked, as claimed */
-const char *lethe_zip_path(const lethe_zip *z);        /* of the archive; borrowed */
+uint64_t lethe_zip_size(const lethe_zip *z, size_t i);        /* unpacked, as claimed */
+uint64_t lethe_zip_packed_size(const lethe_zip *z, size_t i); /* in the file, as claimed */
+const char *lethe_zip_path(const lethe_zip *z);               /* of the archive; borrowed */
 /* "archive.zip/member", control characters replaced, cut at cap: for messages. */
 void lethe_zip_show(const lethe_zip *z, size_t i, char *out, size_t cap);
 
@@ -43,5 +47,10 @@ void lethe_zip_member_close(lethe_zip_member **m);
  * Fails: FORMAT (damaged, cut off, checksum), naming archive, member and place. */
 lethe_status lethe_zip_member_read(lethe_zip_member *m, void *buf, size_t n, size_t *got,
                                    lethe_err *err);
+
+/* The bytes of member i where they lie in the map (borrowed from it), lethe_zip_size of them, their
+ * checksum not compared. NULL: the archive is not of a map, or the member is not stored as it is.
+ */
+const unsigned char *lethe_zip_stored(lethe_zip *z, size_t i);
 
 #endif
