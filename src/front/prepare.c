@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "format/jsonio.h"
+#include "sae/layout.h"
 
 /* runs/NAME: "demo" for the embedded default, else the model file's name without its ending. */
 lethe_status lethe_default_out(lethe_invocation *in, lethe_err *err) {
@@ -42,10 +43,18 @@ static lethe_status from_demo(lethe_invocation *in, lethe_err *err) {
     return st;
 }
 
+/* A file's folder as it really is, its name as it was given: a link into a cache has its neighbours
+ * (a configuration, say) where it stands, not where it points. */
 static lethe_status absolute_one(char **at, lethe_err *err) {
-    char *real = *at ? realpath(*at, NULL) : NULL;
-    if (!real) return LETHE_OK; /* not there: whoever opens it says so */
-    char *copy = lethe_strdup(real);
+    if (!*at || !lethe_path_exists(*at)) return LETHE_OK; /* whoever opens it says so */
+    bool whole = lethe_path_is_dir(*at);
+    const char *slash = strrchr(*at, '/'), *name = slash ? slash + 1 : *at;
+    char *dir = lethe_strdup(*at);
+    if (!dir) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    if (!whole) dir[name - *at] = '\0';
+    char *real = realpath(*dir ? dir : ".", NULL);
+    char *copy = !real ? NULL : whole ? lethe_strdup(real) : lethe_path_join(real, name);
+    lethe_free(dir);
     free(real);
     if (!copy) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
     lethe_free(*at);
@@ -120,6 +129,21 @@ static lethe_status from_patch(lethe_invocation *in, lethe_err *err) {
     return st;
 }
 
+/* An SAE that says where it belongs says it for a command line, and a run, that do not. */
+static lethe_status from_sae(lethe_invocation *in, lethe_err *err) {
+    lethe_config *c = &in->config;
+    if (!c->sae || c->layer >= 0 || given(in, "layer") || !lethe_path_exists(c->sae))
+        return LETHE_OK;
+    lethe_sae_about about;
+    lethe_sae_meta meta;
+    LETHE_TRY(lethe_sae_describe(&about, &meta, c->sae, c->k > 0 ? (size_t)c->k : 0, err));
+    lethe_sae_about_free(&about);
+    if (meta.layer < 0) return LETHE_OK;
+    c->layer = meta.layer;
+    if (meta.hook < 0 || given(in, "hook")) return LETHE_OK;
+    return set(c, "hook", lethe_hook_name(meta.hook), err);
+}
+
 /* --scale alone means method scale, whatever an earlier run has done; any other option that the
  * method does not look at is a mistake. */
 static lethe_status check_method(lethe_invocation *in, lethe_err *err) {
@@ -155,6 +179,7 @@ static lethe_status complete(lethe_invocation *in, bool run, lethe_err *err) {
         if (c->config) LETHE_TRY(lethe_config_load(c, c->config, in->set, err)); /* wins */
     }
     if (c->patch.n) LETHE_TRY(from_patch(in, err));
+    LETHE_TRY(from_sae(in, err));
     LETHE_TRY(check_method(in, err));
     return absolute(c, err);
 }

@@ -43,7 +43,7 @@ void lethe_sae_about_free(lethe_sae_about *a); /* accepts a zeroed one; zeroes i
  * Fails: as lethe_sae_describe; IO. */
 lethe_status lethe_sae_hash(const char *path, size_t k, char out[LETHE_HASH_HEX], lethe_err *err);
 
-/* "z = ReLU(TopK(W_enc (x - b_dec) + b_enc, 32))", a line a formula; static memory is not used. */
+/* "z = ReLU(TopK(W_enc (x - b_dec) + b_enc, 32))" and its kin; cut to `size`. */
 void lethe_sae_formula(const lethe_sae_about *a, char *out, size_t size);
 
 #endif

@@ -100,10 +100,10 @@ void lethe_sae_init(lethe_sae *sae, uint64_t seed);
 /* Whether every parameter is a finite number; else FORMAT, naming `path`, tensor and element. */
 lethe_status lethe_sae_check_finite(const lethe_sae *sae, const char *path, lethe_err *err);
 
-/* Reads any file that has W_enc [d, m], b_enc [m], W_dec [m, d], b_dec [d] (floating point of any
- * width). k comes from the metadata, or from `k_override` if that is not 0; neither: FORMAT error
- * that says to pass --k. Numbers that are not finite: FORMAT. meta may be NULL. Fails: NOTFOUND,
- * FORMAT, NOMEM. */
+/* Reads an SAE of any project that layout.h speaks of, from a file or a folder. k of topk:
+ * k_override, or if that is 0 what the file says; neither: FORMAT error that says to pass --k.
+ * Numbers that are not finite: FORMAT, naming tensor and element. meta may be NULL. Fails:
+ * NOTFOUND, FORMAT, NOMEM; USAGE (k_override above m, or for an SAE that has no k). */
 lethe_status lethe_sae_load(lethe_sae *out, lethe_sae_meta *meta, const char *path,
                             size_t k_override, lethe_err *err);
 lethe_status lethe_sae_save(const lethe_sae *sae, const lethe_sae_meta *meta, const char *path,

@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "format/jsonio.h"
+#include "sae/layout.h"
 
 /* ---- run.json ------------------------------------------------------------------------------- */
 
@@ -359,7 +360,7 @@ lethe_status lethe_run_sae(const lethe_pipeline *p, lethe_sae *sae, lethe_sae_me
     if (!st) st = lethe_sae_load(sae, meta, path, (size_t)p->config->k, err);
     if (!st) {
         st = check_sae(p, sae, meta, path, err);
-        if (!st) st = lethe_hash_file(path, hash, err);
+        if (!st) st = lethe_sae_hash(path, (size_t)p->config->k, hash, err);
         if (st) lethe_sae_free(sae);
     }
     lethe_free(path);
