@@ -19,18 +19,6 @@
 #include "base/run.h"
 #include "kernel/select_internal.h"
 
-/* Products smaller than this many multiply-adds are not worth waking other threads for: a token of
- * a small model while it generates. */
-#define ALONE (1 << 20)
-
-/* A tile: what its digits may take of the second-level cache, and limits. Tokens come in multiples
- * of 12 (what sift takes at a time), latents of 16. */
-#define TOKEN_BYTES (1 << 20)
-#define LATENT_BYTES (3 << 16)
-#define MOST_TOKENS 396
-#define MOST_LATENTS 256
-#define FEW_TOKENS 16 /* fewer would read the encoder too often */
-
 /* The pilot has one token of PILOT_SHARE, within these limits, and is worth it from PILOT_FROM
  * tokens on. The guess is the lowest ratio that it meets, or of more than 64 the one in 64 from
  * below, less a share of what the middle one is above it: a hit more is cheap, a token that comes
@@ -40,10 +28,6 @@
 #define PILOT_MOST 512
 #define PILOT_FROM 512
 #define GUESS_MARGIN 0.3f
-
-/* Fewer tokens than this say little about which dimensions are outlying. */
-#define OUTLIERS_FROM 64
-#define OUTLYING 1.5f /* times the size of the seventeenth */
 
 /* Latents at a time for tokens computed in full. */
 #define FULL_LATENTS 64
@@ -70,82 +54,26 @@ static size_t pilot_size(size_t n) {
 typedef struct work {
     lethe_select_job job;
     int threads;
-    size_t seats;                           /* of a selection */
-    lethe_seat *seat;                       /* [n_sel, seats]: see seats_of */
-    lethe_candidate *candidate;             /* lists of the seats */
-    lethe_select_bench *bench;              /* [threads] */
-    uint32_t *list, *again;                 /* [n] tokens to work off */
-    uint8_t *verdict[LETHE_SELECTIONS];     /* [n] by place in the list: how finish() ended */
-    uint32_t *full;                         /* [n] places in the list */
-    float *known[LETHE_SELECTIONS];         /* [n] a threshold reached before, or -infinity */
-    float *ratio[LETHE_SELECTIONS];         /* [pilot_size(n)] */
-    float *own_scale, *own_norm, *own_err1; /* [m] gathered */
-    int32_t *own_sum;                       /* [m] gathered */
+    size_t seats;                       /* of a selection */
+    lethe_seat *seat;                   /* [n_sel, seats]: see seats_of */
+    lethe_candidate *candidate;         /* lists of the seats */
+    lethe_select_bench *bench;          /* [threads] */
+    uint32_t *list, *again;             /* [n] tokens to work off */
+    uint8_t *verdict[LETHE_SELECTIONS]; /* [n] by place in the list: how finish() ended */
+    uint32_t *full;                     /* [n] places in the list */
+    float *known[LETHE_SELECTIONS];     /* [n] a threshold reached before, or -infinity */
+    float *ratio[LETHE_SELECTIONS];     /* [pilot_size(n)] */
 } work;
 
-static void bench_free(lethe_select_bench *b) {
-    void *const all[] = {b->hi,          b->lo,          b->digits,      b->whole,     b->x_out,
-                         b->rest,        b->w_hi,        b->c,           b->hit,       b->lower,
-                         b->key,         b->bound,       b->hits,        b->packed,    b->waiting,
-                         b->reach.upper, b->reach.lower, b->reach.spill, b->todo.keep, b->todo.next,
-                         b->todo.sure,   b->todo.token,  b->todo.hit};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
-}
-
-static lethe_status hits_alloc(const lethe_select_job *job, lethe_select_bench *b, lethe_err *err) {
-    static const char what[] = "hits of tokens";
-    size_t nt = job->tile_n, rows = nt * job->n_sel, room = job->room;
-    size_t each = room + LETHE_SIFT_SLACK;
-    LETHE_TRY(lethe_alloc(&b->hits, rows, sizeof *b->hits, what, err));
-    LETHE_TRY(lethe_alloc(&b->waiting, rows, 2 * each * sizeof *b->waiting, what, err));
-    for (size_t r = 0; r < rows; r++)
-        b->hits[r] =
-            (lethe_hits){.place = b->waiting + 2 * r * each, .c = b->waiting + (2 * r + 1) * each};
-    LETHE_TRY(lethe_alloc(&b->reach.upper, room, sizeof *b->reach.upper, what, err));
-    LETHE_TRY(lethe_alloc(&b->reach.lower, room, sizeof *b->reach.lower, what, err));
-    LETHE_TRY(lethe_alloc(&b->reach.spill, room, 2 * sizeof *b->reach.spill, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.keep, nt, sizeof *b->todo.keep, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.next, nt, sizeof *b->todo.next, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.sure, nt, sizeof *b->todo.sure, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.token, nt, job->tile_m * sizeof *b->todo.token, what, err));
-    return lethe_alloc(&b->todo.hit, nt, job->tile_m * sizeof *b->todo.hit, what, err);
-}
-
-static lethe_status bench_alloc(const lethe_select_job *job, size_t threads, lethe_select_bench *b,
-                                lethe_err *err) {
-    size_t cap = 0, k = 0;
-    for (size_t s = 0; s < job->n_sel; s++) {
-        cap = max_size(cap, job->cap[s]);
-        k = max_size(k, job->sel[s].k);
-    }
-    static const char what[] = "a tile of tokens and latents";
-    size_t nt = job->tile_n, nm = job->tile_m, ld = job->from->sieve->ld;
-    LETHE_TRY(lethe_alloc(&b->hi, nt, ld, what, err));
-    LETHE_TRY(lethe_alloc(&b->lo, nt, ld, what, err));
-    LETHE_TRY(lethe_alloc(&b->digits, nt, sizeof *b->digits, what, err));
-    LETHE_TRY(lethe_alloc(&b->whole, nt, sizeof *b->whole, what, err));
-    LETHE_TRY(lethe_alloc(&b->x_out, nt, LETHE_OUTLIERS * sizeof *b->x_out, what, err));
-    LETHE_TRY(lethe_alloc(&b->rest, job->d, sizeof *b->rest, what, err));
-    if (job->from->rows) LETHE_TRY(lethe_alloc(&b->w_hi, nm, ld, what, err));
-    LETHE_TRY(lethe_alloc(&b->c, nt, nm * sizeof *b->c, what, err));
-    LETHE_TRY(lethe_alloc(&b->hit, nm, sizeof *b->hit, what, err));
-    LETHE_TRY(lethe_alloc(&b->bound, nt, job->n_sel * sizeof *b->bound, what, err));
-    LETHE_TRY(hits_alloc(job, b, err));
-    LETHE_TRY(lethe_alloc(&b->packed, nm, ld, what, err));
-    LETHE_TRY(lethe_alloc(&b->lower, cap, 2 * threads * sizeof *b->lower, what, err));
-    return lethe_alloc(&b->key, k, LETHE_FULL_TOKENS * sizeof *b->key, what, err);
-}
-
 static void work_free(work *w) {
-    for (int t = 0; w->bench && t < w->threads; t++) bench_free(&w->bench[t]);
+    for (int t = 0; w->bench && t < w->threads; t++) lethe_select_bench_free(&w->bench[t]);
+    lethe_select_job_free(&w->job);
     for (size_t s = 0; s < LETHE_SELECTIONS; s++) {
-        lethe_free(w->job.bias[s]);
         lethe_free(w->ratio[s]);
         lethe_free(w->known[s]);
         lethe_free(w->verdict[s]);
     }
-    void *const all[] = {w->full,      w->seat,     w->candidate, w->bench,   w->list,     w->again,
-                         w->own_scale, w->own_norm, w->own_err1,  w->own_sum, w->job.w_out};
+    void *const all[] = {w->full, w->seat, w->candidate, w->bench, w->list, w->again};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
 }
 
@@ -165,92 +93,17 @@ static lethe_status seats_alloc(work *w, lethe_err *err) {
     return LETHE_OK;
 }
 
-/* What belongs to the latents, in the order of their places. */
-static lethe_status gather(work *w, lethe_err *err) {
-    lethe_select_job *job = &w->job;
-    const lethe_sieve *sv = job->from->sieve;
-    const int32_t *rows = job->from->rows;
-    static const char what[] = "figures of latents";
-    for (size_t s = 0; s < job->n_sel; s++) {
-        LETHE_TRY(lethe_alloc(&job->bias[s], job->m, sizeof *job->bias[s], what, err));
-        for (size_t i = 0; i < job->m; i++) {
-            float b = job->sel[s].bias[lethe_place_row(job, i)];
-            job->bias[s][i] = isfinite(b) ? b + fabsf(b) * 0x1p-19f + LETHE_SIEVE_TINY : b;
-        }
-    }
-    job->scale = sv->scale, job->norm = sv->norm, job->err1 = sv->err1, job->sum_hi = sv->sum_hi;
-    if (!rows) return LETHE_OK;
-    LETHE_TRY(lethe_alloc(&w->own_scale, job->m, sizeof *w->own_scale, what, err));
-    LETHE_TRY(lethe_alloc(&w->own_norm, job->m, sizeof *w->own_norm, what, err));
-    LETHE_TRY(lethe_alloc(&w->own_err1, job->m, sizeof *w->own_err1, what, err));
-    LETHE_TRY(lethe_alloc(&w->own_sum, job->m, sizeof *w->own_sum, what, err));
-    for (size_t i = 0; i < job->m; i++) {
-        w->own_scale[i] = sv->scale[rows[i]];
-        w->own_norm[i] = sv->norm[rows[i]];
-        w->own_err1[i] = sv->err1[rows[i]];
-        w->own_sum[i] = sv->sum_hi[rows[i]];
-    }
-    job->scale = w->own_scale, job->norm = w->own_norm, job->err1 = w->own_err1;
-    job->sum_hi = w->own_sum;
-    return LETHE_OK;
-}
-
-/* The dimensions whose largest size in the batch stands out: larger than OUTLYING times the
- * seventeenth largest. */
-static lethe_status find_outliers(work *w, lethe_err *err) {
-    lethe_select_job *job = &w->job;
-    size_t d = job->d;
-    if (job->n < OUTLIERS_FROM || d <= 2 * LETHE_OUTLIERS) return LETHE_OK;
-    float *most;
-    LETHE_TRY(lethe_zalloc(&most, d, sizeof *most, "sizes of dimensions", err));
-#pragma omp parallel num_threads(w->threads)
-    {
-        size_t me = (size_t)omp_get_thread_num(), all = (size_t)omp_get_num_threads();
-        size_t first = me * d / all, end = (me + 1) * d / all;
-        for (size_t t = 0; t < job->n; t++)
-            for (size_t i = first; i < end; i++) {
-                float v = fabsf(job->x[t * d + i]);
-                most[i] = v > most[i] ? v : most[i];
-            }
-    }
-    float top[LETHE_OUTLIERS + 1] = {0};
-    for (size_t i = 0; i < d; i++)
-        for (size_t r = 0; r <= LETHE_OUTLIERS; r++)
-            if (most[i] > top[r]) {
-                memmove(top + r + 1, top + r, (LETHE_OUTLIERS - r) * sizeof *top);
-                top[r] = most[i];
-                break;
-            }
-    for (size_t i = 0; i < d && job->outliers < LETHE_OUTLIERS; i++)
-        if (most[i] > OUTLYING * top[LETHE_OUTLIERS]) job->dim[job->outliers++] = i;
-    lethe_free(most);
-    if (!job->outliers) return LETHE_OK;
-    LETHE_TRY(lethe_alloc(&job->w_out, job->m, job->outliers * sizeof *job->w_out,
-                          "encoder columns of outlying dimensions", err));
-#pragma omp parallel for num_threads(w->threads) schedule(static)
-    for (size_t i = 0; i < job->m; i++)
-        for (size_t o = 0; o < job->outliers; o++)
-            job->w_out[o * job->m + i] = job->from->w[lethe_place_row(job, i) * d + job->dim[o]];
-    return LETHE_OK;
-}
-
 static lethe_status work_alloc(work *w, lethe_err *err) {
     lethe_select_job *job = &w->job;
-    size_t n = job->n, ld = job->from->sieve->ld, threads = (size_t)w->threads;
-    job->tile_n = min_size(n, min_size(MOST_TOKENS, max_size(1, TOKEN_BYTES / ld / 12) * 12));
-    job->tile_m = min_size(MOST_LATENTS, max_size(1, LATENT_BYTES / ld / 16) * 16);
-    job->room = 2 * job->tile_m;
-    for (size_t s = 0; s < job->n_sel; s++) {
-        job->cap[s] = 4 * job->sel[s].k + 256;
-        job->room += 8 * job->sel[s].k;
-    }
+    size_t n = job->n, threads = (size_t)w->threads;
+    LETHE_TRY(lethe_select_job_open(job, w->threads, err));
     /* Several parts are made of fewer tiles than there are threads, and those are small. */
-    w->seats = max_size(threads * job->tile_n, 2 * threads * min_size(n, threads * FEW_TOKENS));
+    w->seats =
+        max_size(threads * job->tile_n, 2 * threads * min_size(n, threads * LETHE_FEW_TOKENS));
     LETHE_TRY(seats_alloc(w, err));
-    LETHE_TRY(gather(w, err));
-    LETHE_TRY(find_outliers(w, err));
     LETHE_TRY(lethe_zalloc(&w->bench, threads, sizeof *w->bench, "scratch of threads", err));
-    for (size_t t = 0; t < threads; t++) LETHE_TRY(bench_alloc(job, threads, &w->bench[t], err));
+    for (size_t t = 0; t < threads; t++)
+        LETHE_TRY(lethe_select_bench_open(job, threads, &w->bench[t], err));
     for (size_t s = 0; s < job->n_sel; s++) {
         LETHE_TRY(lethe_alloc(&w->known[s], n, sizeof *w->known[s], "thresholds", err));
         for (size_t t = 0; t < n; t++) w->known[s][t] = -INFINITY;
@@ -408,7 +261,7 @@ static size_t run_list(const work *w, const uint32_t *token, size_t count, bool 
     size_t threads = (size_t)w->threads, n_again = 0;
     round_of r = {.token = token, .count = count, .pilot = pilot, .ratio = ratio};
     /* Tokens are shared out first: a part of the latents knows less about its threshold. */
-    r.tile_n = min_size(w->job.tile_n, max_size(FEW_TOKENS, ceil_div(count, 4 * threads)));
+    r.tile_n = min_size(w->job.tile_n, max_size(LETHE_FEW_TOKENS, ceil_div(count, 4 * threads)));
     size_t tiles = ceil_div(count, r.tile_n), cols = ceil_div(w->job.m, w->job.tile_m);
     r.parts = tiles && tiles < threads ? min_size(ceil_div(2 * threads, tiles), cols) : 1;
 #pragma omp parallel num_threads(w->threads)
@@ -488,7 +341,7 @@ lethe_status lethe_select(const float *x, size_t n, const lethe_latents *from,
     if (n == 0) return LETHE_OK;
     work w = {.job = {.x = x, .n = n, .d = sv->d, .from = from, .sel = sel, .n_sel = n_sel}};
     w.job.m = from->rows ? from->n_rows : sv->m;
-    w.threads = (double)n * (double)w.job.m * (double)sv->d < ALONE ? 1 : lethe_threads();
+    w.threads = lethe_select_threads(&w.job);
     lethe_status st = work_alloc(&w, err);
     if (!st) run_all(&w);
     if (!st && stats) add_stats(&w, stats);

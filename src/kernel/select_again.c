@@ -21,9 +21,6 @@
 /* The likely error of a first look, as a share of its bound. */
 #define LIKELY 0.125f
 
-/* Hits between the one that is looked at and the one whose digits are fetched. */
-#define AHEAD 4
-
 float lethe_select_kth(float *lower, size_t n, size_t k) {
     if (k > n) return -INFINITY;
     for (size_t i = 0; i < n; i++)
@@ -78,9 +75,8 @@ static void give_up(lethe_seat *seat) {
     seat->threshold = INFINITY;
 }
 
-/* A second look at token i of the tile and the latent of this place, c its first product. */
-static void second_look(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
-                        lethe_seat *seat, lethe_select_bench *b) {
+void lethe_select_bounds(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
+                         lethe_select_bench *b, float *lower, float *upper) {
     const lethe_sieve *sv = job->from->sieve;
     const lethe_digits *x = &b->digits[i];
     size_t ld = sv->ld, row = lethe_place_row(job, place);
@@ -98,23 +94,21 @@ static void second_look(const lethe_select_job *job, size_t s, size_t i, size_t 
                 (x->norm + x->err2) * w_err2 + LETHE_SIEVE_SLACK(job->d) * b->whole[i] * w +
                 (fabsf((float)a) + fabsf(bias)) * 0x1p-20f;
     off = off * 1.0001f + LETHE_SIEVE_TINY; /* for the rounding of this line and the last */
-    float upper = (float)a + off, lower = (float)a - off;
+    *upper = (float)a + off;
+    *lower = (float)a - off;
     b->stats.second++;
+}
+
+/* A second look at a hit: a candidate or not. */
+static void second_look(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
+                        lethe_seat *seat, lethe_select_bench *b) {
+    float lower, upper;
+    lethe_select_bounds(job, s, i, place, c, b, &lower, &upper);
     if (upper < seat->threshold) return;
     seat->list[seat->count++] =
         (lethe_candidate){.place = (int32_t)place, .lower = lower, .upper = upper};
     if (seat->count == seat->next && !raise_threshold(seat, job->sel[s].k, job->cap[s], b->lower))
         give_up(seat);
-}
-
-/* The digits of a latent that is looked at soon: mostly not in the cache yet. */
-static void fetch(const lethe_select_job *job, size_t place) {
-    const lethe_sieve *sv = job->from->sieve;
-    size_t at = lethe_place_row(job, place) * sv->ld;
-    for (size_t l = 0; l < sv->ld && l < 1024; l += 64) {
-        __builtin_prefetch(sv->lo + at + l);
-        __builtin_prefetch(sv->hi + at + l);
-    }
 }
 
 /* Bounds of what the first look at token i says about its hits, the lower one with only `share` of
@@ -222,8 +216,9 @@ static void look_at_block(const lethe_select_job *job, size_t s, size_t nt, int3
             todo->hit[n++] = (uint32_t)*h;
         }
     for (size_t q = 0; q < n; q++) {
-        if (q + AHEAD < n)
-            fetch(job, (size_t)hits[todo->token[q + AHEAD]].place[todo->hit[q + AHEAD]]);
+        if (q + LETHE_AHEAD < n)
+            lethe_select_fetch(
+                job, (size_t)hits[todo->token[q + LETHE_AHEAD]].place[todo->hit[q + LETHE_AHEAD]]);
         size_t i = todo->token[q], h = todo->hit[q];
         if (!seat[i].full)
             second_look(job, s, i, (size_t)hits[i].place[h], hits[i].c[h], &seat[i], b);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Selection from inside: what select.c (who does what), select_look.c (the first look) and
- * select_again.c (the second) share.
+ * Selection from inside: what select.c (the k largest) and select_above.c (those above a
+ * floor) share: select_job.c (what a call needs), select_look.c (the first look) and select_again.c
+ * (the second).
  *
  * Places: the latents to select from are numbered 0 .. m - 1 in the order of from->rows; where that
  * is NULL a place is the latent's index itself.
@@ -17,6 +18,12 @@
 
 /* Tokens computed in full together: the encoder's rows are read once for all of them. */
 #define LETHE_FULL_TOKENS 32
+
+/* A tile of fewer would read the encoder too often. */
+#define LETHE_FEW_TOKENS 16
+
+/* Hits between the one that is looked at and the one whose digits are fetched. */
+#define LETHE_AHEAD 4
 
 /* Dimensions that are kept out of the digits. */
 #define LETHE_OUTLIERS 16
@@ -52,6 +59,9 @@ typedef struct lethe_select_job {
     const float *scale, *norm, *err1;
     const int32_t *sum_hi;
     float *bias[LETHE_SELECTIONS]; /* with the slack for rounding */
+
+    float *own_scale, *own_norm, *own_err1; /* [m] gathered, or NULL */
+    int32_t *own_sum;                       /* [m] gathered, or NULL */
 
     size_t outliers, dim[LETHE_OUTLIERS];
     float *w_out; /* [outliers, m] */
@@ -96,6 +106,29 @@ static inline size_t lethe_place_row(const lethe_select_job *job, size_t place) 
     return job->from->rows ? (size_t)job->from->rows[place] : place;
 }
 
+/* The digits of a latent that is looked at soon: mostly not in the cache yet. */
+static inline void lethe_select_fetch(const lethe_select_job *job, size_t place) {
+    const lethe_sieve *sv = job->from->sieve;
+    size_t at = lethe_place_row(job, place) * sv->ld;
+    for (size_t l = 0; l < sv->ld && l < 1024; l += 64) {
+        __builtin_prefetch(sv->lo + at + l);
+        __builtin_prefetch(sv->hi + at + l);
+    }
+}
+
+/* Threads worth waking for a job: one for a token of a small model while it generates. */
+int lethe_select_threads(const lethe_select_job *job);
+
+/* Fills the rest of a job whose x, n, d, m, from, sel and n_sel are set. After a failure, too, it
+ * is to be freed. */
+lethe_status lethe_select_job_open(lethe_select_job *job, int threads, lethe_err *err);
+void lethe_select_job_free(lethe_select_job *job);
+
+/* Scratch for a thread of so many; zeroed before. After a failure, too, it is to be freed. */
+lethe_status lethe_select_bench_open(const lethe_select_job *job, size_t threads,
+                                     lethe_select_bench *b, lethe_err *err);
+void lethe_select_bench_free(lethe_select_bench *b);
+
 /* The k-th largest of n lower bounds, a NaN counting as -infinity; -infinity when k > n. Reorders
  * them. */
 float lethe_select_kth(float *lower, size_t n, size_t k);
@@ -106,6 +139,17 @@ void lethe_seat_begin(lethe_seat *seat, float whole, float guess, size_t k, size
 /* Digits of nt tokens. */
 void lethe_select_digits(const lethe_select_job *job, const uint32_t *token, size_t nt,
                          lethe_select_bench *b);
+
+/* The first look alone, at nt tokens and the nm <= tile_m latents from place `at` on: what it lets
+ * pass by the seats' thresholds is added to b->hits[s * nt + i], which must have room for nm more.
+ * next: latents of the block after it, or 0. */
+void lethe_select_screen(const lethe_select_job *job, size_t nt, size_t at, size_t nm, size_t next,
+                         const lethe_seat *seat, size_t stride, lethe_select_bench *b);
+
+/* What a second look at token i of the tile and the latent of this place proves, c its first
+ * product: its number is within [lower, upper]. */
+void lethe_select_bounds(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
+                         lethe_select_bench *b, float *lower, float *upper);
 
 /* Both looks at the tile's tokens and the latents from place `first` to `end`. seat[s * stride +
  * i]: of selection s and the tile's token i; its list has the candidates afterwards. */

@@ -101,6 +101,13 @@ static void first_look(const lethe_select_job *job, size_t nt, size_t at, size_t
     }
 }
 
+void lethe_select_screen(const lethe_select_job *job, size_t nt, size_t at, size_t nm, size_t next,
+                         const lethe_seat *seats, size_t stride, lethe_select_bench *b) {
+    set_bounds(job, nt, at, seats, stride, b);
+    first_look(job, nt, at, nm, next, b);
+    b->stats.pairs += nt * nm * job->n_sel;
+}
+
 /* Every token has room for nm more hits afterwards. */
 static void make_room(const lethe_select_job *job, size_t nt, size_t nm, lethe_seat *seats,
                       size_t stride, lethe_select_bench *b) {
@@ -118,9 +125,7 @@ void lethe_select_look(const lethe_select_job *job, size_t nt, size_t first, siz
     for (size_t at = first, nm; at < end; at += nm) {
         nm = end - at < job->tile_m ? end - at : job->tile_m;
         make_room(job, nt, nm, seats, stride, b);
-        set_bounds(job, nt, at, seats, stride, b);
-        first_look(job, nt, at, nm, end - at - nm, b);
-        b->stats.pairs += nt * nm * job->n_sel;
+        lethe_select_screen(job, nt, at, nm, end - at - nm, seats, stride, b);
     }
     for (size_t s = 0; s < job->n_sel; s++)
         lethe_select_again(job, s, nt, first, end, seats + s * stride, b->hits + s * nt, b);

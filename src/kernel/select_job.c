@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a call needs before anybody looks: the latents' figures by place, the outlying dimensions,
+ * the sizes of tiles, and the scratch of a thread.
+ */
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/run.h"
+#include "kernel/select_internal.h"
+
+/* Products smaller than this many multiply-adds are not worth waking other threads for: a token of
+ * a small model while it generates. */
+#define ALONE (1 << 20)
+
+/* A tile: what its digits may take of the second-level cache, and limits. Tokens come in multiples
+ * of 12 (what sift takes at a time), latents of 16. */
+#define TOKEN_BYTES (1 << 20)
+#define LATENT_BYTES (3 << 16)
+#define MOST_TOKENS 396
+#define MOST_LATENTS 256
+
+/* Fewer tokens than this say little about which dimensions are outlying. */
+#define OUTLIERS_FROM 64
+#define OUTLYING 1.5f /* times the size of the seventeenth */
+
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t max_size(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+int lethe_select_threads(const lethe_select_job *job) {
+    double work = (double)job->n * (double)job->m * (double)job->d;
+    return work < ALONE ? 1 : lethe_threads();
+}
+
+/* ---- the scratch of a thread ------------------------------------------------------------------
+ */
+
+void lethe_select_bench_free(lethe_select_bench *b) {
+    void *const all[] = {b->hi,          b->lo,          b->digits,      b->whole,     b->x_out,
+                         b->rest,        b->w_hi,        b->c,           b->hit,       b->lower,
+                         b->key,         b->bound,       b->hits,        b->packed,    b->waiting,
+                         b->reach.upper, b->reach.lower, b->reach.spill, b->todo.keep, b->todo.next,
+                         b->todo.sure,   b->todo.token,  b->todo.hit};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
+}
+
+static lethe_status hits_alloc(const lethe_select_job *job, lethe_select_bench *b, lethe_err *err) {
+    static const char what[] = "hits of tokens";
+    size_t nt = job->tile_n, rows = nt * job->n_sel, room = job->room;
+    size_t each = room + LETHE_SIFT_SLACK;
+    LETHE_TRY(lethe_alloc(&b->hits, rows, sizeof *b->hits, what, err));
+    LETHE_TRY(lethe_alloc(&b->waiting, rows, 2 * each * sizeof *b->waiting, what, err));
+    for (size_t r = 0; r < rows; r++)
+        b->hits[r] =
+            (lethe_hits){.place = b->waiting + 2 * r * each, .c = b->waiting + (2 * r + 1) * each};
+    LETHE_TRY(lethe_alloc(&b->reach.upper, room, sizeof *b->reach.upper, what, err));
+    LETHE_TRY(lethe_alloc(&b->reach.lower, room, sizeof *b->reach.lower, what, err));
+    LETHE_TRY(lethe_alloc(&b->reach.spill, room, 2 * sizeof *b->reach.spill, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.keep, nt, sizeof *b->todo.keep, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.next, nt, sizeof *b->todo.next, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.sure, nt, sizeof *b->todo.sure, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.token, nt, job->tile_m * sizeof *b->todo.token, what, err));
+    return lethe_alloc(&b->todo.hit, nt, job->tile_m * sizeof *b->todo.hit, what, err);
+}
+
+lethe_status lethe_select_bench_open(const lethe_select_job *job, size_t threads,
+                                     lethe_select_bench *b, lethe_err *err) {
+    size_t cap = 0, k = 0;
+    for (size_t s = 0; s < job->n_sel; s++) {
+        cap = max_size(cap, job->cap[s]);
+        k = max_size(k, job->sel[s].k);
+    }
+    static const char what[] = "a tile of tokens and latents";
+    size_t nt = job->tile_n, nm = job->tile_m, ld = job->from->sieve->ld;
+    LETHE_TRY(lethe_alloc(&b->hi, nt, ld, what, err));
+    LETHE_TRY(lethe_alloc(&b->lo, nt, ld, what, err));
+    LETHE_TRY(lethe_alloc(&b->digits, nt, sizeof *b->digits, what, err));
+    LETHE_TRY(lethe_alloc(&b->whole, nt, sizeof *b->whole, what, err));
+    LETHE_TRY(lethe_alloc(&b->x_out, nt, LETHE_OUTLIERS * sizeof *b->x_out, what, err));
+    LETHE_TRY(lethe_alloc(&b->rest, job->d, sizeof *b->rest, what, err));
+    if (job->from->rows) LETHE_TRY(lethe_alloc(&b->w_hi, nm, ld, what, err));
+    LETHE_TRY(lethe_alloc(&b->c, nt, nm * sizeof *b->c, what, err));
+    LETHE_TRY(lethe_alloc(&b->hit, nm, sizeof *b->hit, what, err));
+    LETHE_TRY(lethe_alloc(&b->bound, nt, job->n_sel * sizeof *b->bound, what, err));
+    LETHE_TRY(hits_alloc(job, b, err));
+    LETHE_TRY(lethe_alloc(&b->packed, nm, ld, what, err));
+    LETHE_TRY(lethe_alloc(&b->lower, cap, 2 * threads * sizeof *b->lower, what, err));
+    return lethe_alloc(&b->key, k, LETHE_FULL_TOKENS * sizeof *b->key, what, err);
+}
+
+/* ---- the job ----------------------------------------------------------------------------------
+ */
+
+/* What belongs to the latents, in the order of their places. */
+static lethe_status gather(lethe_select_job *job, lethe_err *err) {
+    const lethe_sieve *sv = job->from->sieve;
+    const int32_t *rows = job->from->rows;
+    static const char what[] = "figures of latents";
+    for (size_t s = 0; s < job->n_sel; s++) {
+        LETHE_TRY(lethe_alloc(&job->bias[s], job->m, sizeof *job->bias[s], what, err));
+        for (size_t i = 0; i < job->m; i++) {
+            float b = job->sel[s].bias[lethe_place_row(job, i)];
+            job->bias[s][i] = isfinite(b) ? b + fabsf(b) * 0x1p-19f + LETHE_SIEVE_TINY : b;
+        }
+    }
+    job->scale = sv->scale, job->norm = sv->norm, job->err1 = sv->err1, job->sum_hi = sv->sum_hi;
+    if (!rows) return LETHE_OK;
+    LETHE_TRY(lethe_alloc(&job->own_scale, job->m, sizeof *job->own_scale, what, err));
+    LETHE_TRY(lethe_alloc(&job->own_norm, job->m, sizeof *job->own_norm, what, err));
+    LETHE_TRY(lethe_alloc(&job->own_err1, job->m, sizeof *job->own_err1, what, err));
+    LETHE_TRY(lethe_alloc(&job->own_sum, job->m, sizeof *job->own_sum, what, err));
+    for (size_t i = 0; i < job->m; i++) {
+        job->own_scale[i] = sv->scale[rows[i]];
+        job->own_norm[i] = sv->norm[rows[i]];
+        job->own_err1[i] = sv->err1[rows[i]];
+        job->own_sum[i] = sv->sum_hi[rows[i]];
+    }
+    job->scale = job->own_scale, job->norm = job->own_norm, job->err1 = job->own_err1;
+    job->sum_hi = job->own_sum;
+    return LETHE_OK;
+}
+
+/* The dimensions whose largest size in the batch stands out: larger than OUTLYING times the
+ * seventeenth largest. */
+static lethe_status find_outliers(lethe_select_job *job, int threads, lethe_err *err) {
+    size_t d = job->d;
+    if (job->n < OUTLIERS_FROM || d <= 2 * LETHE_OUTLIERS) return LETHE_OK;
+    float *most;
+    LETHE_TRY(lethe_zalloc(&most, d, sizeof *most, "sizes of dimensions", err));
+#pragma omp parallel num_threads(threads)
+    {
+        size_t me = (size_t)omp_get_thread_num(), all = (size_t)omp_get_num_threads();
+        size_t first = me * d / all, end = (me + 1) * d / all;
+        for (size_t t = 0; t < job->n; t++)
+            for (size_t i = first; i < end; i++) {
+                float v = fabsf(job->x[t * d + i]);
+                most[i] = v > most[i] ? v : most[i];
+            }
+    }
+    float top[LETHE_OUTLIERS + 1] = {0};
+    for (size_t i = 0; i < d; i++)
+        for (size_t r = 0; r <= LETHE_OUTLIERS; r++)
+            if (most[i] > top[r]) {
+                memmove(top + r + 1, top + r, (LETHE_OUTLIERS - r) * sizeof *top);
+                top[r] = most[i];
+                break;
+            }
+    for (size_t i = 0; i < d && job->outliers < LETHE_OUTLIERS; i++)
+        if (most[i] > OUTLYING * top[LETHE_OUTLIERS]) job->dim[job->outliers++] = i;
+    lethe_free(most);
+    if (!job->outliers) return LETHE_OK;
+    LETHE_TRY(lethe_alloc(&job->w_out, job->m, job->outliers * sizeof *job->w_out,
+                          "encoder columns of outlying dimensions", err));
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t i = 0; i < job->m; i++)
+        for (size_t o = 0; o < job->outliers; o++)
+            job->w_out[o * job->m + i] = job->from->w[lethe_place_row(job, i) * d + job->dim[o]];
+    return LETHE_OK;
+}
+
+lethe_status lethe_select_job_open(lethe_select_job *job, int threads, lethe_err *err) {
+    size_t n = job->n, ld = job->from->sieve->ld;
+    job->tile_n = min_size(n, min_size(MOST_TOKENS, max_size(1, TOKEN_BYTES / ld / 12) * 12));
+    job->tile_m = min_size(MOST_LATENTS, max_size(1, LATENT_BYTES / ld / 16) * 16);
+    job->room = 2 * job->tile_m;
+    for (size_t s = 0; s < job->n_sel; s++) {
+        job->cap[s] = 4 * job->sel[s].k + 256;
+        job->room += 8 * job->sel[s].k;
+    }
+    LETHE_TRY(gather(job, err));
+    return find_outliers(job, threads, err);
+}
+
+void lethe_select_job_free(lethe_select_job *job) {
+    for (size_t s = 0; s < LETHE_SELECTIONS; s++) lethe_free(job->bias[s]);
+    void *const all[] = {job->own_scale, job->own_norm, job->own_err1, job->own_sum, job->w_out};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
+}
