@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Every architecture with every norm against its formula written out in double precision: which
+ * latents fire, their values, and the reconstruction.
+ */
+#include "support/support.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "base/run.h"
+#include "sae/arch.h"
+#include "sae/encoder.h"
+#include "sae/params.h"
+
+static lethe_err err;
+
+static void normals(float *x, size_t n, double mean, double scale, lethe_rng *r) {
+    for (size_t i = 0; i < n; i++) x[i] = (float)(mean + scale * lethe_rng_normal(r));
+}
+
+/* About one latent in eight fires. */
+static lethe_sae make_sae(lethe_arch arch, lethe_norm norm, bool raw, size_t d, size_t m) {
+    lethe_rng r = lethe_rng_make((uint64_t)arch * 100 + (uint64_t)norm * 10 + raw, d);
+    lethe_sae s;
+    size_t k = m / 8 ? m / 8 : 1;
+    assert_ok(lethe_sae_alloc_as(&s, arch, d, m, arch == LETHE_ARCH_TOPK ? k : 0, &err), &err);
+    s.norm = norm;
+    s.raw_input = raw;
+    double row = 1 / sqrt((double)d);
+    normals(s.W_enc, m * d, 0, row, &r);
+    normals(s.W_dec, m * d, 0, row, &r);
+    normals(s.b_enc, m, -1.2, 0.1, &r);
+    normals(s.b_dec, d, 0.2, 0.3, &r);
+    if (s.threshold) {
+        normals(s.threshold, m, 0.5, 0.3, &r);
+        normals(s.b_enc, m, -0.5, 0.3, &r);
+        s.threshold[0] = -0.5f; /* as 0 */
+    }
+    if (s.r_mag) {
+        normals(s.r_mag, m, 0.1, 0.4, &r);
+        normals(s.b_mag, m, -0.8, 0.6, &r);
+        s.r_mag[0] = -200; /* exp is 0 in float */
+        s.b_mag[0] = 0.25f;
+    }
+    return s;
+}
+
+typedef struct truth {
+    double *u, *a, *z, *x_hat;
+    bool *doubtful; /* [m] so near the edge that rounding decides */
+} truth;
+
+static void *take(size_t n, size_t size) {
+    void *p;
+    assert_ok(lethe_zalloc(&p, n, size, "test data", &err), &err);
+    return p;
+}
+
+static void write_out(const lethe_sae *s, const float *x, truth *o) {
+    const size_t d = s->d, m = s->m;
+    double shift = 0, scale = 1, divide = 1, sum = 0, squares = 0;
+    for (size_t i = 0; i < d; i++) sum += (double)x[i];
+    for (size_t i = 0; i < d; i++) squares += (double)x[i] * (double)x[i];
+    if (s->norm == LETHE_NORM_RESCALE) divide = scale = sqrt(squares) / sqrt((double)d);
+    if (s->norm == LETHE_NORM_LAYER) {
+        double var = 0;
+        shift = sum / (double)d;
+        for (size_t i = 0; i < d; i++) var += ((double)x[i] - shift) * ((double)x[i] - shift);
+        scale = sqrt(var / (double)(d - 1));
+        divide = scale + 1e-5;
+    }
+    for (size_t i = 0; i < d; i++)
+        o->u[i] = ((double)x[i] - shift) / divide - (s->raw_input ? 0 : (double)s->b_dec[i]);
+    for (size_t j = 0; j < m; j++) {
+        double p = 0, a, mag;
+        for (size_t i = 0; i < d; i++) p += (double)s->W_enc[j * d + i] * o->u[i];
+        o->a[j] = a = p + (double)s->b_enc[j];
+        o->doubtful[j] = fabs(a) < 1e-5;
+        o->z[j] = fmax(a, 0);
+        if (s->arch == LETHE_ARCH_JUMPRELU) {
+            o->doubtful[j] |= fabs(a - (double)s->threshold[j]) < 1e-5;
+            if (!(a > (double)s->threshold[j])) o->z[j] = 0;
+        }
+        if (s->arch == LETHE_ARCH_GATED) {
+            mag = exp((double)s->r_mag[j]) * p + (double)s->b_mag[j];
+            o->z[j] = a > 0 ? fmax(mag, 0) : 0;
+        }
+    }
+    for (size_t j = 0; j < m && s->arch == LETHE_ARCH_TOPK; j++) {
+        size_t above = 0;
+        for (size_t l = 0; l < m; l++) above += o->a[l] > o->a[j];
+        if (above >= s->k) o->z[j] = 0;
+    }
+    for (size_t i = 0; i < d; i++) {
+        o->x_hat[i] = (double)s->b_dec[i];
+        for (size_t j = 0; j < m; j++) o->x_hat[i] += o->z[j] * (double)s->W_dec[j * d + i];
+        o->x_hat[i] = o->x_hat[i] * scale + shift;
+    }
+}
+
+static truth truth_make(size_t d, size_t m) {
+    return (truth){take(d, sizeof(double)), take(m, sizeof(double)), take(m, sizeof(double)),
+                   take(d, sizeof(double)), take(m, sizeof(bool))};
+}
+
+static void truth_free(truth *o) {
+    lethe_free(o->u);
+    lethe_free(o->a);
+    lethe_free(o->z);
+    lethe_free(o->x_hat);
+    lethe_free(o->doubtful);
+}
+
+static lethe_codes encode(const lethe_sae *s, const float *x, size_t n) {
+    lethe_encoder e;
+    lethe_codes c;
+    assert_ok(lethe_encoder_open(&e, s, &err), &err);
+    assert_ok(lethe_codes_alloc(&c, n, s->k, &err), &err);
+    assert_ok(lethe_encode(&e, x, n, &c, NULL, &err), &err);
+    lethe_encoder_close(&e);
+    return c;
+}
+
+/* Also the order, and that the places nobody needs say so. */
+static void check_token(const lethe_sae *s, const lethe_codes *c, size_t t, const truth *o) {
+    double *z = take(s->m, sizeof *z);
+    float before = INFINITY;
+    int32_t last = -1;
+    for (size_t i = 0; i < c->k; i++) {
+        int32_t j = c->index[t * c->k + i];
+        float v = c->value[t * c->k + i];
+        assert_true(j >= 0 && (size_t)j < s->m && v >= 0 && v <= before);
+        if (v > 0 && v == before) assert_true(j > last);
+        assert_true(z[j] == 0);
+        z[j] = (double)v;
+        before = v;
+        last = j;
+    }
+    for (size_t j = 0; j < s->m; j++)
+        if (!o->doubtful[j]) assert_true(fabs(z[j] - o->z[j]) < 1e-5 * (1 + fabs(o->z[j])));
+    lethe_free(z);
+}
+
+static void check(lethe_arch arch, lethe_norm norm, bool raw, size_t n, size_t d, size_t m) {
+    lethe_sae s = make_sae(arch, norm, raw, d, m);
+    lethe_rng r = lethe_rng_make(n, d * m);
+    float *x = take(n * d, sizeof *x), *hat = take(n * d, sizeof *hat);
+    normals(x, n * d, norm == LETHE_NORM_NONE ? 0 : 3, norm == LETHE_NORM_NONE ? 1 : 7, &r);
+    for (size_t t = 0; t < n; t += 3) x[t * d + d / 3] *= 20; /* an outlying dimension */
+    lethe_codes c = encode(&s, x, n);
+    lethe_sae_decode(&s, &c, hat);
+    truth o = truth_make(d, m);
+    size_t most = 0, sure = 0;
+    for (size_t t = 0; t < n; t++) {
+        write_out(&s, x + t * d, &o);
+        check_token(&s, &c, t, &o);
+        size_t fired = 0;
+        bool doubt = false;
+        for (size_t j = 0; j < m; j++) fired += o.z[j] > 0, doubt |= o.doubtful[j];
+        if (fired > most) most = fired;
+        double size = 0;
+        for (size_t i = 0; i < d; i++) size = fmax(size, fabs(o.x_hat[i]));
+        for (size_t i = 0; i < d && !doubt; i++)
+            assert_true(fabs((double)hat[t * d + i] - o.x_hat[i]) < 1e-5 * (1 + size));
+        sure += !doubt;
+    }
+    assert_true(sure > n / 2);
+    if (arch != LETHE_ARCH_TOPK) assert_true(c.k + 2 >= most && c.k <= most + 2);
+    assert_true((c.scale != NULL) == (norm != LETHE_NORM_NONE));
+    truth_free(&o);
+    lethe_codes_free(&c);
+    lethe_free(x);
+    lethe_free(hat);
+    lethe_sae_free(&s);
+}
+
+static void test_formulas(void **state) {
+    (void)state;
+    static const size_t shapes[][3] = {/* n, d, m */
+                                       {1, 2, 1},
+                                       {3, 33, 97},
+                                       {18, 65, 250},
+                                       {70, 40, 133}};
+    for (lethe_arch a = 0; a < LETHE_ARCH_COUNT; a++)
+        for (lethe_norm l = 0; l < LETHE_NORM_COUNT; l++)
+            for (int raw = 0; raw < 2; raw++)
+                for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+                    check(a, l, raw, shapes[i][0], shapes[i][1], shapes[i][2]);
+}
+
+/* The same bytes with one thread and three, at once and token by token. */
+static void test_bytes(void **state) {
+    (void)state;
+    enum { N = 40, D = 96, M = 6000 };
+    float *x = take((size_t)N * D, sizeof *x);
+    lethe_rng r = lethe_rng_make(3, 4);
+    normals(x, (size_t)N * D, 0.5, 2, &r);
+    for (lethe_arch a = 0; a < LETHE_ARCH_COUNT; a++) {
+        lethe_sae s = make_sae(a, LETHE_NORM_RESCALE, false, D, M);
+        lethe_threads_set(1);
+        lethe_codes one = encode(&s, x, N);
+        lethe_threads_set(3);
+        lethe_codes three = encode(&s, x, N);
+        assert_int_equal(one.k, three.k);
+        assert_memory_equal(one.index, three.index, N * one.k * sizeof *one.index);
+        assert_memory_equal(one.value, three.value, N * one.k * sizeof *one.value);
+        assert_memory_equal(one.scale, three.scale, N * sizeof *one.scale);
+        for (size_t t = 0; t < N; t++) {
+            lethe_codes alone = encode(&s, x + t * D, 1);
+            assert_true(alone.k <= one.k);
+            for (size_t i = 0; i < alone.k; i++) {
+                if (!(alone.value[i] > 0)) continue;
+                assert_int_equal(alone.index[i], one.index[t * one.k + i]);
+                assert_memory_equal(&alone.value[i], &one.value[t * one.k + i], sizeof(float));
+            }
+            assert_true(alone.k == one.k || !(one.value[t * one.k + alone.k] > 0));
+            lethe_codes_free(&alone);
+        }
+        lethe_codes_free(&one);
+        lethe_codes_free(&three);
+        lethe_sae_free(&s);
+    }
+    lethe_threads_set(0);
+    lethe_free(x);
+}
+
+/* Codes are used again and grow; more tokens than are encoded at a time; nothing and everything
+ * active. */
+static void test_growing(void **state) {
+    (void)state;
+    enum { N = 2100, D = 6, M = 20 };
+    lethe_sae s = make_sae(LETHE_ARCH_RELU, LETHE_NORM_LAYER, false, D, M);
+    float *x = take((size_t)N * D, sizeof *x);
+    lethe_rng r = lethe_rng_make(3, 5);
+    normals(x, (size_t)N * D, 0.5, 2, &r);
+    memset(x, 0, D * sizeof *x); /* a token without a deviation */
+    lethe_encoder e;
+    lethe_codes c;
+    assert_ok(lethe_encoder_open(&e, &s, &err), &err);
+    assert_ok(lethe_codes_alloc(&c, N, 0, &err), &err);
+    assert_ok(lethe_encode(&e, x, 2, &c, NULL, &err), &err);
+    assert_ok(lethe_encode(&e, x, N, &c, NULL, &err), &err);
+    assert_true(c.scale[0] == 0 && c.shift[0] == 0);
+    lethe_encoder_close(&e);
+    truth o = truth_make(D, M);
+    for (size_t t = 0; t < N; t++) {
+        write_out(&s, x + t * D, &o);
+        check_token(&s, &c, t, &o);
+    }
+    truth_free(&o);
+    for (size_t j = 0; j < M; j++) s.b_enc[j] = 100;
+    assert_ok(lethe_encoder_open(&e, &s, &err), &err);
+    assert_ok(lethe_encode(&e, x, N, &c, NULL, &err), &err);
+    lethe_encoder_close(&e);
+    assert_int_equal(c.k, M);
+    for (size_t j = 0; j < M; j++) s.b_enc[j] = -100;
+    assert_ok(lethe_encoder_open(&e, &s, &err), &err);
+    assert_ok(lethe_encode(&e, x, N, &c, NULL, &err), &err);
+    assert_int_equal(c.k, 1);
+    for (size_t t = 0; t < N; t++) assert_true(c.value[t] == 0 && c.index[t] == 0);
+    lethe_codes_free(&c);
+
+    size_t allowed = 0;
+    for (size_t j = 0; j < M; j++) s.b_enc[j] = 100;
+    lethe_encoder_close(&e);
+    for (;; allowed++) {
+        e = (lethe_encoder){0};
+        c = (lethe_codes){0};
+        lethe_mem_fail_after(allowed);
+        lethe_status st = lethe_encoder_open(&e, &s, &err);
+        if (!st) st = lethe_codes_alloc(&c, 20, 0, &err);
+        if (!st) st = lethe_encode(&e, x, 20, &c, NULL, &err);
+        lethe_mem_fail_after(SIZE_MAX);
+        lethe_codes_free(&c);
+        lethe_encoder_close(&e);
+        if (!st) break;
+        assert_int_equal(st, LETHE_NOMEM);
+    }
+    assert_true(allowed > 30);
+    lethe_free(x);
+    lethe_sae_free(&s);
+}
+
+/* Batches of the widest dictionaries stay small. */
+static void test_batch(void **state) {
+    (void)state;
+    lethe_sae s = {.d = 8, .m = 1u << 20, .arch = LETHE_ARCH_JUMPRELU};
+    assert_int_equal(lethe_encode_batch(&s, 1024), 16);
+    assert_int_equal(lethe_encode_batch(&s, 3), 3);
+    s.m = 16384;
+    assert_int_equal(lethe_encode_batch(&s, 2048), 1024);
+    s.arch = LETHE_ARCH_TOPK;
+    assert_int_equal(lethe_encode_batch(&s, 2048), 2048);
+}
+
+/* What a latent is as a JumpReLU says of every product what the formula says, and no product at its
+ * floor or below gives a value. */
+static void test_jump_and_floor(void **state) {
+    (void)state;
+    for (lethe_arch a = LETHE_ARCH_RELU; a < LETHE_ARCH_COUNT; a++) {
+        lethe_sae s = make_sae(a, LETHE_NORM_NONE, false, 4, 200);
+        for (size_t j = 0; j < s.m; j++) {
+            lethe_jump jump = lethe_arch_jump(&s, j);
+            float gain = lethe_arch_gain(&s, j), floor = lethe_arch_floor(&s, j, gain);
+            assert_true(jump.threshold >= 0);
+            assert_true(lethe_arch_value(&s, j, gain, floor) == 0);
+            for (float p = -3; p < 5; p += 0.03125f) {
+                float z = lethe_arch_value(&s, j, gain, p);
+                double v = jump.gain * (double)p + jump.bias;
+                if (fabs(v - jump.threshold) < 1e-5) continue;
+                assert_true(fabs((double)z - (v > jump.threshold ? v : 0)) < 1e-5);
+                if (z > 0) assert_true(p > floor);
+            }
+            if (a == LETHE_ARCH_GATED && j == 0) continue; /* its value does not depend on p */
+            assert_true(lethe_arch_value(&s, j, gain, floor + 1e-4f * (1 + fabsf(floor))) > 0);
+        }
+        lethe_sae_free(&s);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_formulas),       cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_growing),        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_jump_and_floor),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
