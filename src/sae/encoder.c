@@ -138,16 +138,6 @@ static lethe_status codes_room(lethe_codes *codes, size_t n, size_t k, lethe_err
     return LETHE_OK;
 }
 
-/* The lowest index that is not among n < k keys, k <= m; seen [k]. */
-static int32_t lowest_free(const uint64_t *key, size_t n, bool *seen) {
-    memset(seen, 0, (n + 1) * sizeof *seen);
-    for (size_t i = 0; i < n; i++)
-        if ((size_t)index_of(key[i]) <= n) seen[index_of(key[i])] = true;
-    size_t j = 0;
-    while (seen[j]) j++;
-    return (int32_t)j;
-}
-
 /* Codes of n tokens from what is active, which is sorted on the way. */
 static lethe_status lay_out(active *a, size_t n, lethe_codes *codes, lethe_err *err) {
     size_t k = a->most ? a->most : 1;
@@ -160,11 +150,17 @@ static lethe_status lay_out(active *a, size_t n, lethe_codes *codes, lethe_err *
         size_t first = t ? a->end[t - 1] : 0, count = a->end[t] - first;
         uint64_t *key = a->key + first;
         qsort(key, count, sizeof *key, falling);
-        int32_t none =
-            count < k ? lowest_free(key, count, seen + (size_t)omp_get_thread_num() * k) : 0;
-        for (size_t i = 0; i < k; i++) {
-            codes->index[t * k + i] = i < count ? index_of(key[i]) : none;
-            codes->value[t * k + i] = i < count ? value_of(key[i]) : 0;
+        int32_t *index = codes->index + t * k, spare = 0;
+        float *value = codes->value + t * k;
+        for (size_t c = 0; c < count; c++) {
+            index[c] = index_of(key[c]);
+            value[c] = value_of(key[c]);
+        }
+        if (count < k)
+            spare = lethe_codes_spare(index, count, seen + (size_t)omp_get_thread_num() * k);
+        for (size_t c = count; c < k; c++) {
+            index[c] = spare;
+            value[c] = 0;
         }
     }
     lethe_free(seen);

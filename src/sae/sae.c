@@ -153,6 +153,15 @@ void lethe_codes_free(lethe_codes *c) {
     *c = (lethe_codes){0};
 }
 
+int32_t lethe_codes_spare(const int32_t *index, size_t n, bool *seen) {
+    memset(seen, 0, (n + 1) * sizeof *seen);
+    for (size_t i = 0; i < n; i++)
+        if ((size_t)index[i] <= n) seen[index[i]] = true;
+    int32_t j = 0;
+    while (seen[j]) j++;
+    return j;
+}
+
 void lethe_sae_decode(const lethe_sae *sae, const lethe_codes *codes, float *x_hat) {
     lethe_rows_decode(x_hat, codes->n, sae->d, sae->b_dec, sae->W_dec, codes);
     if (codes->scale) lethe_rows_affine(x_hat, codes->n, sae->d, codes->scale, codes->shift);

@@ -130,6 +130,10 @@ typedef struct lethe_codes {
 lethe_status lethe_codes_alloc(lethe_codes *out, size_t n, size_t k, lethe_err *err);
 void lethe_codes_free(lethe_codes *c);
 
+/* The lowest latent that is not among index [n]: for places that a token does not need. n < m; seen
+ * [n + 1]: scratch. */
+int32_t lethe_codes_spare(const int32_t *index, size_t n, bool *seen);
+
 /* x_hat [n, d] = sum of value * W_dec[index] + b_dec, times scale plus shift where codes have them.
  */
 void lethe_sae_decode(const lethe_sae *sae, const lethe_codes *codes, float *x_hat);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * A dictionary as a safetensors file: W_enc [d, m], b_enc [m], W_dec [m, d], b_dec [d] in float32,
- * and metadata, all strings: "format" lethe-sae-1, "k", "layer", "hook" (pre or post),
+ * of a jumprelu threshold [m], of a gated r_mag [m] and b_mag [m] (b_enc is the gate's bias), and
+ * metadata, all strings: "format" lethe-sae-1, "architecture" (not there: topk), "k" of topk,
+ * "norm" (not there: none), "raw_input" (1; not there: 0), "layer", "hook" (pre or post),
  * "model_name", "model_hash", "recipe", "seed", "steps", "tokens". What is not known is left out.
  */
 #include <string.h>
@@ -29,7 +31,12 @@ static lethe_status put_turned(lethe_st_writer *w, const float *x, size_t d, siz
 
 static void put_meta(lethe_st_writer *w, const lethe_sae *sae, const lethe_sae_meta *meta) {
     lethe_st_set_meta(w, "format", "lethe-sae-1");
-    lethe_st_set_meta_number(w, "k", sae->k);
+    if (sae->arch == LETHE_ARCH_TOPK)
+        lethe_st_set_meta_number(w, "k", sae->k);
+    else
+        lethe_st_set_meta(w, "architecture", lethe_arch_name(sae->arch));
+    if (sae->norm != LETHE_NORM_NONE) lethe_st_set_meta(w, "norm", lethe_norm_name(sae->norm));
+    if (sae->raw_input) lethe_st_set_meta_number(w, "raw_input", 1);
     if (!meta) return;
     if (meta->model_name[0]) lethe_st_set_meta(w, "model_name", meta->model_name);
     if (meta->model_hash[0]) lethe_st_set_meta(w, "model_hash", meta->model_hash);
@@ -64,5 +71,8 @@ lethe_status lethe_sae_save(const lethe_sae *sae, const lethe_sae_meta *meta, co
             return st;
         }
     }
+    for (lethe_extra x = 0; x < LETHE_EXTRA_COUNT; x++)
+        if (lethe_extra_data(sae, x))
+            lethe_st_put_f32(w, lethe_extras[x].name, 1, &sae->m, lethe_extra_data(sae, x));
     return lethe_st_commit(&w, err);
 }

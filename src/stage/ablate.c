@@ -28,6 +28,7 @@ struct lethe_ablation {
 
     const float **row;              /* [n] of W_dec */
     float *inverse, *centre, *mean; /* [n]; mean and centre NaN: not known */
+    float *sum;                     /* [n] of a row's elements */
     lethe_fires fires;              /* [ROWS, fires.cap] */
     float *coef;                    /* [ROWS, n] */
     lethe_guard guard;
@@ -72,19 +73,25 @@ bool lethe_hook_from_name(const char *name, int *out) {
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* Room for what either gate needs of n features, at most `most` of them firing at one row. */
-static lethe_status allocate(lethe_ablation *a, size_t n, size_t most, lethe_err *err) {
+static lethe_status allocate(lethe_ablation *a, size_t n, size_t most, lethe_norm norm,
+                             lethe_err *err) {
     a->n = n;
     a->fires.cap = most;
     LETHE_TRY(lethe_alloc(&a->row, n, sizeof *a->row, "decoder rows", err));
     LETHE_TRY(lethe_alloc(&a->inverse, n, sizeof *a->inverse, "lengths of decoder rows", err));
     LETHE_TRY(lethe_alloc(&a->centre, n, sizeof *a->centre, "centres of features", err));
     LETHE_TRY(lethe_alloc(&a->mean, n, sizeof *a->mean, "mean activations", err));
+    LETHE_TRY(lethe_alloc(&a->sum, n, sizeof *a->sum, "sums of decoder rows", err));
     LETHE_TRY(lethe_alloc(&a->coef, n, ROWS * sizeof *a->coef, "coefficients of features", err));
     LETHE_TRY(lethe_alloc(&a->fires.index, most, ROWS * sizeof *a->fires.index,
                           "features that fired", err));
     LETHE_TRY(lethe_alloc(&a->fires.value, most, ROWS * sizeof *a->fires.value,
                           "activations of the chosen features", err));
-    return lethe_alloc(&a->fires.count, ROWS, sizeof *a->fires.count, "counts of features", err);
+    LETHE_TRY(
+        lethe_alloc(&a->fires.count, ROWS, sizeof *a->fires.count, "counts of features", err));
+    if (norm == LETHE_NORM_NONE) return LETHE_OK;
+    LETHE_TRY(lethe_alloc(&a->fires.scale, ROWS, sizeof *a->fires.scale, "scales of rows", err));
+    return lethe_alloc(&a->fires.shift, ROWS, sizeof *a->fires.shift, "means of rows", err);
 }
 
 static void free_features(lethe_ablation *a) {
@@ -96,12 +103,18 @@ static void free_features(lethe_ablation *a) {
     lethe_free(a->fires.index);
     lethe_free(a->fires.value);
     lethe_free(a->fires.count);
+    lethe_free(a->fires.scale);
+    lethe_free(a->fires.shift);
+    lethe_free(a->sum);
     lethe_free(a->place);
 }
 
 static void take_row(lethe_ablation *a, size_t i, const float *w) {
     double norm = sqrt(lethe_kernels_get()->sumsq(w, a->d));
+    double sum = 0;
+    for (size_t j = 0; j < a->d; j++) sum += (double)w[j];
     a->row[i] = w;
+    a->sum[i] = (float)sum;
     a->inverse[i] = norm > 0 ? (float)(1 / norm) : 0;
 }
 
@@ -109,7 +122,8 @@ static lethe_status choose(lethe_ablation *a, const int32_t *features, size_t n,
                            lethe_err *err) {
     const lethe_sae *sae = a->sae;
     LETHE_TRY(lethe_features_check(features, n, sae->m, err));
-    LETHE_TRY(allocate(a, n, n < sae->k ? n : sae->k, err));
+    bool few = sae->arch == LETHE_ARCH_TOPK && sae->k < n;
+    LETHE_TRY(allocate(a, n, few ? sae->k : n, sae->norm, err));
     LETHE_TRY(lethe_alloc(&a->place, sae->m, sizeof *a->place, "the chosen features", err));
     for (size_t i = 0; i < sae->m; i++) a->place[i] = -1;
     for (size_t i = 0; i < n; i++) {
@@ -177,6 +191,7 @@ lethe_status lethe_ablation_choose(lethe_ablation *a, const int32_t *features, s
     a->inverse = b.inverse;
     a->centre = b.centre;
     a->mean = b.mean;
+    a->sum = b.sum;
     a->coef = b.coef;
     a->fires = b.fires;
     a->place = b.place;
@@ -189,7 +204,7 @@ lethe_status lethe_ablation_open_patch(lethe_ablation **out, const lethe_patch *
     LETHE_TRY(lethe_zalloc(&a, 1, sizeof *a, "an ablation", err));
     a->patch = patch;
     a->d = patch->d;
-    lethe_status st = allocate(a, patch->n, patch->n, err);
+    lethe_status st = allocate(a, patch->n, patch->n, patch->norm, err);
     for (size_t i = 0; i < patch->n && st == LETHE_OK; i++) {
         take_row(a, i, patch->W_dec + i * a->d);
         a->centre[i] = patch->centre[i];
@@ -394,9 +409,13 @@ static lethe_status codes_room(lethe_ablation *a, size_t n, lethe_err *err) {
     return LETHE_OK;
 }
 
-/* Rows [at, at + n) of the codes: the chosen features among their top-k, in their order. */
+/* Rows [at, at + n) of the codes: the chosen features among the active ones, in their order. */
 static void exact_fires(lethe_ablation *a, size_t at, size_t n) {
-    const size_t k = a->sae->k;
+    const size_t k = a->codes.k;
+    if (a->fires.scale) {
+        memcpy(a->fires.scale, a->codes.scale + at, n * sizeof *a->fires.scale);
+        memcpy(a->fires.shift, a->codes.shift + at, n * sizeof *a->fires.shift);
+    }
     for (size_t t = 0; t < n; t++) {
         const int32_t *index = a->codes.index + (at + t) * k;
         const float *value = a->codes.value + (at + t) * k;
@@ -444,7 +463,7 @@ static lethe_status decide(lethe_ablation *a, const origin *o, size_t t0, size_t
 
 /* The method at rows t0 and on, in runs of one rule; counted where it is at work. */
 static void act_on(lethe_ablation *a, const origin *o, size_t t0, size_t n, float *x) {
-    const lethe_chosen_rows chosen = {a->n, a->d, a->row, a->inverse, a->centre, a->mean};
+    const lethe_chosen_rows chosen = {a->n, a->d, a->row, a->inverse, a->centre, a->mean, a->sum};
     const bool *act = a->how.guard || lethe_seq_rules_any(&a->rules) ? a->act : NULL;
     for (size_t at = 0, run; at < n; at += run) {
         lethe_seq_rule rule = rule_at(a, o, t0 + at);
@@ -456,8 +475,12 @@ static void act_on(lethe_ablation *a, const origin *o, size_t t0, size_t n, floa
         bool always = how.method == LETHE_METHOD_DIRECTION && !how.gated;
         for (size_t t = at; t < at + run; t++)
             a->stats.rows_acted += a->act[t] && (a->fires.count[t] || always);
-        const lethe_fires fires = {a->fires.cap, a->fires.index + at * a->fires.cap,
-                                   a->fires.value + at * a->fires.cap, a->fires.count + at};
+        const lethe_fires fires = {a->fires.cap,
+                                   a->fires.index + at * a->fires.cap,
+                                   a->fires.value + at * a->fires.cap,
+                                   a->fires.count + at,
+                                   a->fires.scale ? a->fires.scale + at : NULL,
+                                   a->fires.shift ? a->fires.shift + at : NULL};
         lethe_intervene(&chosen, &how, x + at * a->d, run, &fires, act ? act + at : NULL, a->coef);
     }
 }
@@ -499,6 +522,7 @@ static lethe_status apply_run(lethe_ablation *a, float *x, const origin *o, size
 
 static lethe_status apply(lethe_ablation *a, float *x, const origin *o, size_t n, const bool *skip,
                           lethe_err *err) {
+    const size_t longest = a->sae ? lethe_encode_batch(a->sae, CHUNK) : CHUNK;
     for (size_t t = 0; t < n;) { /* runs of rows that are not skipped */
         if (skip && skip[t]) {
             double most;
@@ -507,7 +531,7 @@ static lethe_status apply(lethe_ablation *a, float *x, const origin *o, size_t n
             continue;
         }
         size_t run = 1;
-        while (run < CHUNK && t + run < n && !(skip && skip[t + run])) run++;
+        while (run < longest && t + run < n && !(skip && skip[t + run])) run++;
         LETHE_TRY(apply_run(a, x + t * a->d, o, t, run, err));
         t += run;
     }

@@ -3,10 +3,10 @@
  * The intervention on a model: which of the chosen features fired at a row is asked of a gate, and
  * intervene.h has what is then done to the row, by one of several methods.
  *
- * There are two gates. The exact one encodes the row with the whole SAE and looks among its top-k.
- * The compact one (gate.h) looks at the chosen features alone, each against a threshold of its own
- * that a patch brings along: it costs nearly nothing and agrees with the exact gate almost always.
- * Method direction acts at rows where nothing fired, too, unless it is gated.
+ * There are two gates. The exact one encodes the row with the whole SAE and looks among its active
+ * latents. The compact one (gate.h) looks at the chosen features alone, each against a threshold of
+ * its own that a patch brings along: it costs nearly nothing and agrees with the exact gate almost
+ * always. Method direction acts at rows where nothing fired, too, unless it is gated.
  *
  * With a guard (guard.h) rows are touched only in sequences that are about the forget text.
  *

@@ -135,6 +135,13 @@ static lethe_status add_fired(record *r, float v, size_t keep, lethe_err *err) {
     return put(&r->fired, v, err);
 }
 
+/* Of an SAE with thresholds of its own there is only to see which features fire. */
+static void count_fires(lethe_calibration *c, const float *a, size_t rows) {
+    const size_t n = c->patch->n;
+    for (size_t i = 0; i < rows * n; i++) c->record[i % n].fires += signbit(a[i]) != 0;
+    c->rows += rows;
+}
+
 static lethe_status learn(lethe_calibration *c, const float *a, size_t rows, lethe_err *err) {
     const size_t n = c->patch->n;
     for (size_t t = 0; t < rows; t++) {
@@ -184,9 +191,10 @@ static lethe_status hold(lethe_calibration *c, const float *a, size_t rows, bool
 
 /* c->a = the activations of up to BLOCK rows, marked as the head of this file says. */
 static lethe_status look(lethe_calibration *c, const float *x, size_t rows, lethe_err *err) {
-    const size_t n = c->patch->n, k = c->codes.k;
+    const size_t n = c->patch->n;
     c->codes.n = rows;
     LETHE_TRY(lethe_encode(&c->encoder, x, rows, &c->codes, NULL, err));
+    const size_t k = c->codes.k;
     lethe_gate_activations(c->patch, x, rows, c->a);
     for (size_t i = 0; i < rows * n; i++) c->a[i] = c->a[i] > 0 ? c->a[i] : 0.0f;
     for (size_t j = 0; j < rows * k; j++) {
@@ -202,10 +210,12 @@ lethe_status lethe_calibration_add(lethe_calibration *c, const float *x, size_t 
     for (size_t at = 0; at < n;) { /* parts of one block each */
         uint64_t block = c->seen / BLOCK, in_block = c->seen % BLOCK;
         size_t rows = BLOCK - (size_t)in_block;
-        if (rows > n - at) rows = n - at;
+        rows = lethe_encode_batch(c->encoder.sae, rows < n - at ? rows : n - at);
         LETHE_TRY(look(c, x + at * c->patch->d, rows, err));
         if (block % EVERY == EVERY - 1)
             LETHE_TRY(hold(c, c->a, rows, in_block == 0, err));
+        else if (c->patch->arch != LETHE_ARCH_TOPK)
+            count_fires(c, c->a, rows);
         else
             LETHE_TRY(learn(c, c->a, rows, err));
         c->seen += rows;
@@ -249,7 +259,10 @@ static void choose(lethe_calibration *c, float *threshold, lethe_calibration_res
     for (size_t i = 0; i < c->patch->n; i++) {
         record *r = &c->record[i];
         result->thinned += r->stride > 1;
-        if (r->fires) {
+        if (c->patch->arch != LETHE_ARCH_TOPK) {
+            threshold[i] = c->patch->threshold[i];
+            result->never_fired += !r->fires;
+        } else if (r->fires) {
             threshold[i] = best_cut(r);
         } else {
             result->never_fired++;

@@ -19,6 +19,10 @@
  * largest a_i seen, but at least the smallest k-th-largest activation of any row, which is the
  * least that ever got a latent into the top k.
  *
+ * All this is for a topk. The latents of a relu, jumprelu or gated SAE have thresholds of their
+ * own, which the patch already has and keeps; the figures then say that both gates agree but for
+ * rounding.
+ *
  * Memory is bounded, whatever the number of rows. Of a feature that fired at P rows the best
  * threshold has at most P rows above it where it did not fire, because firing at none at all costs
  * only P. So all of the former and the LETHE_CALIBRATION_KEEP largest of the latter decide exactly
@@ -56,7 +60,8 @@ typedef struct lethe_calibration_result {
     lethe_gate_figures figures;
 } lethe_calibration_result;
 
-/* Chooses threshold [n] and takes the figures. May be called once all rows were added, or between.
+/* Chooses threshold [n] (of a topk; else it becomes the patch's, and may be it) and takes the
+ * figures. May be called once all rows were added, or between.
  * Fails: USAGE (no rows). */
 lethe_status lethe_calibration_finish(lethe_calibration *c, float *threshold,
                                       lethe_calibration_result *result, lethe_err *err);

@@ -104,14 +104,17 @@ static void show(const effect_run *r, const char *stage, const char *unit, size_
                                                     .finished = done == total});
 }
 
-static lethe_status encode_rows(effect_run *r, const lethe_rows *rows, lethe_err *err) {
-    if (rows->n > r->codes_cap) {
+/* As many rows as are encoded at once from row `at` on: r->codes.n of them. */
+static lethe_status encode_rows(effect_run *r, const lethe_rows *rows, size_t at, lethe_err *err) {
+    size_t n = lethe_encode_batch(r->sae, rows->n - at);
+    if (n > r->codes_cap) {
         lethe_codes_free(&r->codes);
         r->codes_cap = 0;
-        LETHE_TRY(lethe_codes_alloc(&r->codes, rows->n, r->sae->k, err));
-        r->codes_cap = rows->n;
+        LETHE_TRY(lethe_codes_alloc(&r->codes, n, r->sae->k, err));
+        r->codes_cap = n;
     }
-    return lethe_encode(&r->encoder, rows->x, rows->n, &r->codes, NULL, err);
+    r->codes.n = n;
+    return lethe_encode(&r->encoder, rows->x + at * r->sae->d, n, &r->codes, NULL, err);
 }
 
 /* ---- the pool -------------------------------------------------------------------------------- */
@@ -152,19 +155,27 @@ static lethe_status fill_pool(effect_run *r, lethe_mix *mix, lethe_err *err) {
     return LETHE_OK;
 }
 
-static lethe_status count_fires(void *user, const lethe_rows *rows, lethe_err *err) {
-    effect_run *r = user;
-    const size_t k = r->sae->k;
-    LETHE_TRY(encode_rows(r, rows, err));
-    for (size_t t = 0; t < rows->n; t++) {
+/* Of the rows from `at` on that are encoded. */
+static void count_some(effect_run *r, const lethe_rows *rows, size_t at) {
+    const lethe_codes *c = &r->codes;
+    for (size_t i = 0; i < c->n; i++) {
+        size_t t = at + i;
         if (lethe_lm_is_special(r->lm, rows->token[t])) continue;
-        for (size_t j = t * k; j < (t + 1) * k; j++) {
-            int32_t at = r->place[r->codes.index[j]];
-            if (at < 0 || !(r->codes.value[j] > 0)) continue;
-            spot *s = &r->now[(size_t)rows->seq[t] * r->n + (size_t)at];
+        for (size_t j = i * c->k; j < (i + 1) * c->k; j++) {
+            int32_t place = r->place[c->index[j]];
+            if (place < 0 || !(c->value[j] > 0)) continue;
+            spot *s = &r->now[(size_t)rows->seq[t] * r->n + (size_t)place];
             if (!s->fires || (size_t)rows->pos[t] < s->first) s->first = (size_t)rows->pos[t];
             s->fires++;
         }
+    }
+}
+
+static lethe_status count_fires(void *user, const lethe_rows *rows, lethe_err *err) {
+    effect_run *r = user;
+    for (size_t at = 0; at < rows->n; at += r->codes.n) {
+        LETHE_TRY(encode_rows(r, rows, at, err));
+        count_some(r, rows, at);
     }
     return LETHE_OK;
 }
@@ -218,19 +229,28 @@ static lethe_status run_pool(effect_run *r, lethe_err *err) {
 
 /* ---- the candidates -------------------------------------------------------------------------- */
 
-static lethe_status push_back(void *user, const lethe_rows *rows, lethe_err *err) {
-    effect_run *r = user;
-    const size_t k = r->sae->k, d = r->sae->d;
-    LETHE_TRY(encode_rows(r, rows, err));
-    for (size_t t = 0; t < rows->n; t++) {
+static void push_some(const effect_run *r, const lethe_rows *rows, size_t at) {
+    const lethe_codes *c = &r->codes;
+    const size_t d = r->sae->d;
+    for (size_t i = 0; i < c->n; i++) {
+        size_t t = at + i;
         if (lethe_lm_is_special(r->lm, rows->token[t])) continue;
         size_t mine = r->job[rows->seq[t]].candidate;
-        for (size_t j = t * k; j < (t + 1) * k; j++) {
-            int32_t latent = r->codes.index[j];
-            if (r->place[latent] != (int32_t)mine || !(r->codes.value[j] > 0)) continue;
-            lethe_kernels_get()->axpy(rows->x + t * d, -2 * r->codes.value[j],
+        float factor = c->scale ? -2 * c->scale[i] : -2;
+        for (size_t j = i * c->k; j < (i + 1) * c->k; j++) {
+            int32_t latent = c->index[j];
+            if (r->place[latent] != (int32_t)mine || !(c->value[j] > 0)) continue;
+            lethe_kernels_get()->axpy(rows->x + t * d, factor * c->value[j],
                                       r->sae->W_dec + (size_t)latent * d, d);
         }
+    }
+}
+
+static lethe_status push_back(void *user, const lethe_rows *rows, lethe_err *err) {
+    effect_run *r = user;
+    for (size_t at = 0; at < rows->n; at += r->codes.n) {
+        LETHE_TRY(encode_rows(r, rows, at, err));
+        push_some(r, rows, at);
     }
     return LETHE_OK;
 }

@@ -8,11 +8,11 @@
  *     effect = drop_forget - retain_weight max(drop_retain, 0) - near_weight max(drop_near, 0)
  *
  * in nats a token, with the feature alone pushed back as far as it pointed (x - 2 z_i w_i, that is
- * scale -1, whatever the removal is done with later). Attribution by gradients (Farrell et al.
- * 2024, arXiv 2410.19278; Marks et al. 2024, "Sparse feature circuits", arXiv 2403.19647)
- * approximates this to first order, from one backward pass; there is none here, and the real thing
- * is affordable, because a feature changes nothing before it first fires and nothing at all where
- * it does not:
+ * scale -1; times the row's scale where the SAE norms its input, whatever the removal is done with
+ * later). Attribution by gradients (Farrell et al. 2024, arXiv 2410.19278; Marks et al. 2024,
+ * "Sparse feature circuits", arXiv 2403.19647) approximates this to first order, from one backward
+ * pass; there is none here, and the real thing is affordable, because a feature changes nothing
+ * before it first fires and nothing at all where it does not:
  *
  *   1. Up to LETHE_EFFECT_POOL windows of each text, spread evenly over it, run once: the
  * baseline's log-probabilities, and how often each candidate fires in each window.

@@ -32,7 +32,8 @@ struct lethe_inspector {
     size_t rows, token_cap;
     hit *hit;
     size_t n_hits, hit_cap;
-    hit *best; /* [n] of each card, its strongest hit in the window; value 0: none */
+    hit *best;     /* [n] of each card, its strongest hit in the window; value 0: none */
+    double *moved; /* [n] of each card, sum of z times the token's scale on the forget text */
 };
 
 static void context_free(lethe_card_context *c) {
@@ -61,6 +62,7 @@ static lethe_status open_in(lethe_inspector *in, const int32_t *index, size_t n,
     LETHE_TRY(lethe_alloc(&in->slot, in->m, sizeof *in->slot, "the chosen features", err));
     for (size_t i = 0; i < in->m; i++) in->slot[i] = -1;
     LETHE_TRY(lethe_zalloc(&in->best, n, sizeof *in->best, "the chosen features", err));
+    LETHE_TRY(lethe_zalloc(&in->moved, n, sizeof *in->moved, "the chosen features", err));
     LETHE_TRY(lethe_zalloc(&in->cards.card, n, sizeof *in->cards.card, "feature cards", err));
     for (size_t i = 0; i < n; i++) {
         lethe_card *c = &in->cards.card[in->cards.n++];
@@ -96,6 +98,7 @@ void lethe_inspector_close(lethe_inspector **in) {
     lethe_free(p->token);
     lethe_free(p->hit);
     lethe_free(p->best);
+    lethe_free(p->moved);
     lethe_free(p);
     *in = NULL;
 }
@@ -198,6 +201,8 @@ lethe_status lethe_inspector_add(lethe_inspector *in, const lethe_codes *codes, 
             int32_t slot = in->slot[codes->index[i * codes->k + j]];
             if (slot < 0 || !(value > 0)) continue;
             count(&in->cards.card[slot], in->role, value);
+            if (in->role == LETHE_FORGET)
+                in->moved[slot] += (double)value * (codes->scale ? (double)codes->scale[i] : 1);
             LETHE_TRY(lethe_grow(&in->hit, &in->hit_cap, in->n_hits, in->n_hits + 1,
                                  sizeof *in->hit, "a window", err));
             in->hit[in->n_hits++] = (hit){(uint32_t)in->rows, (uint32_t)slot, value};
@@ -211,10 +216,9 @@ lethe_status lethe_inspector_finish(lethe_inspector *in, const float *norm, leth
                                     lethe_err *err) {
     LETHE_TRY(end_window(in, err));
     double all = 0;
-    for (size_t i = 0; i < in->cards.n; i++)
-        all += (double)norm[i] * in->cards.card[i].role[LETHE_FORGET].sum;
+    for (size_t i = 0; i < in->cards.n; i++) all += (double)norm[i] * in->moved[i];
     for (size_t i = 0; i < in->cards.n && all > 0; i++)
-        in->cards.card[i].share = (double)norm[i] * in->cards.card[i].role[LETHE_FORGET].sum / all;
+        in->cards.card[i].share = (double)norm[i] * in->moved[i] / all;
     *out = in->cards;
     in->cards = (lethe_cards){0};
     return LETHE_OK;

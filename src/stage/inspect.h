@@ -8,7 +8,8 @@
  *     share_i = |W_dec_i| sum z_i / sum over the chosen features j of |W_dec_j| sum z_j
  *
  * over the forget text: the intervention moves the residual stream by |scale - 1| z_i |W_dec_i| at
- * each position, so this is feature i's part of all that is moved.
+ * each position, so this is feature i's part of all that is moved. Where the SAE norms its input,
+ * z_i counts times the scale of its token.
  *
  * cards.json:
  *   format    "lethe-cards-1"

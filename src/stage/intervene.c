@@ -107,7 +107,13 @@ typedef struct fired_row {
     const int32_t *index;
     const float *value;
     size_t count;
+    double scale, shift;
 } fired_row;
+
+static fired_row row_of(const lethe_fires *f, size_t t) {
+    return (fired_row){f->index + t * f->cap, f->value + t * f->cap, f->count[t],
+                       f->scale ? (double)f->scale[t] : 1, f->shift ? (double)f->shift[t] : 0};
+}
 
 static void add(const lethe_kernels *kern, const lethe_chosen_rows *c, float *x, size_t i,
                 float coef) {
@@ -117,7 +123,8 @@ static void add(const lethe_kernels *kern, const lethe_chosen_rows *c, float *x,
 static void scale_row(const lethe_kernels *kern, const lethe_chosen_rows *c, double factor,
                       float *x, const fired_row *f) {
     for (size_t j = 0; j < f->count; j++)
-        add(kern, c, x, (size_t)f->index[j], (float)((factor - 1.0) * (double)f->value[j]));
+        add(kern, c, x, (size_t)f->index[j],
+            (float)((factor - 1.0) * (double)f->value[j] * f->scale));
 }
 
 static void clamp_row(const lethe_kernels *kern, const lethe_chosen_rows *c,
@@ -127,16 +134,18 @@ static void clamp_row(const lethe_kernels *kern, const lethe_chosen_rows *c,
     double norm = by_norm ? sqrt(kern->sumsq(x, c->d)) : 0;
     for (size_t j = 0; j < f->count; j++) {
         size_t i = (size_t)f->index[j];
-        double to = how->strength * (by_norm ? norm * (double)c->inverse[i] : (double)c->mean[i]);
-        add(kern, c, x, i, (float)(-to - (double)f->value[j]));
+        /* What the stream has along the row: scale times the activation. */
+        double to = by_norm ? norm * (double)c->inverse[i] : (double)c->mean[i] * f->scale;
+        add(kern, c, x, i, (float)(-how->strength * to - (double)f->value[j] * f->scale));
     }
 }
 
 static void direction_row(const lethe_kernels *kern, const lethe_chosen_rows *c, double alpha,
-                          float *x, float *coef) {
+                          float *x, const fired_row *f, float *coef) {
     for (size_t i = 0; i < c->n; i++) {
-        double inverse = (double)c->inverse[i];
-        double along = ((double)kern->dot(x, c->row[i], c->d) - (double)c->centre[i]) * inverse;
+        double inverse = (double)c->inverse[i], off = (double)c->centre[i] * f->scale;
+        if (f->shift != 0) off += f->shift * (double)c->sum[i];
+        double along = ((double)kern->dot(x, c->row[i], c->d) - off) * inverse;
         coef[i] = along > 0 ? (float)(-alpha * along * inverse) : 0;
     }
     for (size_t i = 0; i < c->n; i++) add(kern, c, x, i, coef[i]);
@@ -148,13 +157,13 @@ void lethe_intervene(const lethe_chosen_rows *c, const lethe_intervention *how, 
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static) if (rows > FEW)
     for (size_t t = 0; t < rows; t++) {
         if (act && !act[t]) continue;
-        fired_row f = {fires->index + t * fires->cap, fires->value + t * fires->cap,
-                       fires->count[t]};
+        fired_row f = row_of(fires, t);
         float *row = x + t * c->d;
         switch (how->method) {
         case LETHE_METHOD_CLAMP: clamp_row(kern, c, how, row, &f); break;
         case LETHE_METHOD_DIRECTION:
-            if (f.count || !how->gated) direction_row(kern, c, how->strength, row, coef + t * c->n);
+            if (f.count || !how->gated)
+                direction_row(kern, c, how->strength, row, &f, coef + t * c->n);
             break;
         case LETHE_METHOD_SCALE:
         case LETHE_METHOD_COUNT: scale_row(kern, c, how->strength, row, &f); break;

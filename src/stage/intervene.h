@@ -21,6 +21,10 @@
  * `gated` keeps it to positions where a chosen feature fired. Strength: alpha >= 0; 1 projects a
  * single direction out.
  *
+ * With an SAE that norms its input (sae.h: x = scale u + shift, token by token) all this happens to
+ * u, and x' = x + scale (u' - u): z_i w_i becomes scale z_i w_i, c |x| / |w_i| that over scale, and
+ * <x - b_dec, d_i> becomes <x - shift - scale b_dec, d_i>. Without a norm scale is 1 and shift 0.
+ *
  * Everything else of x stays as it is, the SAE's reconstruction error too. A guard (guard.h) can
  * keep each of them to sequences that are about the forget text.
  */
@@ -77,6 +81,7 @@ typedef struct lethe_chosen_rows {
     const float *inverse;    /* [n] 1 / |w_i|; 0 for a row of zeros */
     const float *centre;     /* [n] <b_dec, w_i>; direction only */
     const float *mean;       /* [n] mean activation; clamp by activation only */
+    const float *sum;        /* [n] <1, w_i>; direction with a shift only */
 } lethe_chosen_rows;
 
 /* Every one of x [n] is a finite number: means and centres are NaN where they are not known. */
@@ -88,6 +93,8 @@ typedef struct lethe_fires {
     int32_t *index; /* [rows, cap] numbers 0 .. n - 1 among the chosen ones */
     float *value;   /* [rows, cap] their activations, > 0 */
     size_t *count;  /* [rows] */
+    float *scale;   /* [rows] of an SAE with a norm; NULL: 1 */
+    float *shift;   /* [rows]; NULL: 0 */
 } lethe_fires;
 
 /* Rewrites x [rows, d] in place where act [rows] (NULL: everywhere) says so. coef [rows, n] is

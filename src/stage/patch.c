@@ -7,11 +7,13 @@
 
 #include "base/mem.h"
 #include "format/safetensors.h"
+#include "sae/arch.h"
 #include "sae/rows.h"
 #include "stage/ablate.h"
 #include "stage/features.h"
 
 #define FORMAT_TAG "lethe-patch-1"
+#define FORMAT_TAG_2 "lethe-patch-2" /* of an SAE that is no topk, or norms its input */
 
 static lethe_status allocate(lethe_patch *p, size_t n, size_t d, lethe_err *err) {
     *p = (lethe_patch){.n = n, .d = d};
@@ -21,6 +23,7 @@ static lethe_status allocate(lethe_patch *p, size_t n, size_t d, lethe_err *err)
     if (!st) st = lethe_zalloc(&p->threshold, n, sizeof(float), "thresholds", err);
     if (!st) st = lethe_alloc(&p->centre, n, sizeof(float), "centres of features", err);
     if (!st) st = lethe_alloc(&p->mean, n, sizeof(float), "mean activations", err);
+    if (!st) st = lethe_alloc(&p->enc_sum, n, sizeof(float), "sums of encoder rows", err);
     if (!st) st = lethe_alloc(&p->feature, n, sizeof *p->feature, "feature numbers", err);
     if (st) lethe_patch_free(p);
     return st;
@@ -34,7 +37,16 @@ void lethe_patch_free(lethe_patch *p) {
     lethe_free(p->centre);
     lethe_free(p->mean);
     lethe_free(p->feature);
+    lethe_free(p->enc_sum);
     *p = (lethe_patch){0};
+}
+
+static void sum_encoder(lethe_patch *p) {
+    for (size_t i = 0; i < p->n; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < p->d; j++) sum += (double)p->W_enc[i * p->d + j];
+        p->enc_sum[i] = (float)sum;
+    }
 }
 
 /* ---- from an SAE ----------------------------------------------------------------------------- */
@@ -46,6 +58,8 @@ lethe_status lethe_patch_from_sae(lethe_patch *out, const lethe_sae *sae, const 
     LETHE_TRY(allocate(&p, n, sae->d, err));
     p.k = sae->k;
     p.m = sae->m;
+    p.arch = sae->arch;
+    p.norm = sae->norm;
     p.how = lethe_intervention_scale(1);
     p.figures = (lethe_gate_figures){0, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
     size_t d = sae->d;
@@ -54,14 +68,17 @@ lethe_status lethe_patch_from_sae(lethe_patch *out, const lethe_sae *sae, const 
         const float *w = sae->W_enc + latent * d;
         const float *back = sae->W_dec + latent * d;
         /* In double: they are the same for every row, so their errors would be, too. */
-        double shift = lethe_row_dot(w, sae->b_dec, d);
-        p.b_enc[i] = (float)((double)sae->b_enc[latent] - shift);
+        double shift = sae->raw_input ? 0 : lethe_row_dot(w, sae->b_dec, d);
+        lethe_jump jump = lethe_arch_jump(sae, latent);
+        p.b_enc[i] = (float)(jump.bias - jump.gain * shift);
+        p.threshold[i] = (float)jump.threshold;
         p.feature[i] = feature[i];
-        memcpy(p.W_enc + i * d, w, d * sizeof *w);
+        for (size_t j = 0; j < d; j++) p.W_enc[i * d + j] = (float)(jump.gain * (double)w[j]);
         memcpy(p.W_dec + i * d, back, d * sizeof *back);
         p.centre[i] = (float)lethe_row_dot(back, sae->b_dec, d);
         p.mean[i] = NAN;
     }
+    sum_encoder(&p);
     *out = p;
     return LETHE_OK;
 }
@@ -93,7 +110,10 @@ static void put_method(lethe_st_writer *w, const lethe_intervention *how) {
 }
 
 static void put_meta(lethe_st_writer *w, const lethe_patch *p) {
-    lethe_st_set_meta(w, "format", FORMAT_TAG);
+    bool plain = p->arch == LETHE_ARCH_TOPK && p->norm == LETHE_NORM_NONE;
+    lethe_st_set_meta(w, "format", plain ? FORMAT_TAG : FORMAT_TAG_2);
+    if (p->arch != LETHE_ARCH_TOPK) lethe_st_set_meta(w, "architecture", lethe_arch_name(p->arch));
+    if (p->norm != LETHE_NORM_NONE) lethe_st_set_meta(w, "norm", lethe_norm_name(p->norm));
     lethe_st_set_meta(w, "model_name", p->model_name);
     lethe_st_set_meta(w, "model_hash", p->model_hash);
     lethe_st_set_meta_number(w, "layer", (uint64_t)p->layer);
@@ -203,6 +223,21 @@ static lethe_status read_method(const lethe_st *st, lethe_intervention *how, let
     return LETHE_OK;
 }
 
+static lethe_status read_kind(const lethe_st *st, lethe_patch *p, lethe_err *err) {
+    const char *arch = lethe_st_meta(st, "architecture"), *norm = lethe_st_meta(st, "norm");
+    if (arch && !lethe_arch_from_name(arch, &p->arch))
+        return lethe_fail(
+            err, LETHE_FORMAT,
+            "%s: metadata \"architecture\" is \"%.40s\", want topk, relu, jumprelu or "
+            "gated",
+            lethe_st_path(st), arch);
+    if (norm && !lethe_norm_from_name(norm, &p->norm))
+        return lethe_fail(err, LETHE_FORMAT,
+                          "%s: metadata \"norm\" is \"%.40s\", want none, rescale or layer",
+                          lethe_st_path(st), norm);
+    return LETHE_OK;
+}
+
 static lethe_status read_meta(const lethe_st *st, lethe_patch *p, lethe_err *err) {
     uint64_t v = 0;
     int hook = -1;
@@ -221,7 +256,8 @@ static lethe_status read_meta(const lethe_st *st, lethe_patch *p, lethe_err *err
     p->special = v == 1;
     LETHE_TRY(want_number(st, "latents", 1, INT32_MAX, &v, err));
     p->m = (size_t)v;
-    LETHE_TRY(want_number(st, "k", 1, p->m, &v, err));
+    LETHE_TRY(read_kind(st, p, err));
+    LETHE_TRY(want_number(st, "k", p->arch == LETHE_ARCH_TOPK, p->m, &v, err));
     p->k = (size_t)v;
     LETHE_TRY(want_number(st, "rows", 0, UINT64_MAX, &p->rows, err));
     return read_figures(st, &p->figures, err);
@@ -264,6 +300,7 @@ static lethe_status read_tensors(const lethe_st *st, lethe_patch *p, lethe_err *
         if (p->threshold[i] < 0)
             return lethe_fail(err, LETHE_FORMAT, "%s: \"threshold\": element %zu is %g, want >= 0",
                               path, i, (double)p->threshold[i]);
+    sum_encoder(p);
     const lethe_tensor *t;
     LETHE_TRY(lethe_st_want(st, "features", 1, list, &t, err));
     lethe_status got = lethe_tensor_to_i32(t, 0, t->count, p->feature, err);
@@ -281,10 +318,10 @@ lethe_status lethe_patch_load(lethe_patch *out, const char *path, lethe_err *err
     const lethe_tensor *w;
     lethe_status got = LETHE_OK;
     const char *tag = lethe_st_meta(st, "format");
-    if (!tag || strcmp(tag, FORMAT_TAG) != 0)
+    if (!tag || (strcmp(tag, FORMAT_TAG) != 0 && strcmp(tag, FORMAT_TAG_2) != 0))
         got = lethe_fail(err, LETHE_FORMAT,
                          "%s: not a patch of this version: format \"%.40s\", want \"" FORMAT_TAG
-                         "\" (write one with: lethe patch)",
+                         "\" or \"" FORMAT_TAG_2 "\" (write one with: lethe patch)",
                          path, tag ? tag : "");
     if (!got) got = lethe_st_want(st, "W_enc", 2, (const size_t[]){0, 0}, &w, err);
     if (!got && !w->count)

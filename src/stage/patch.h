@@ -4,7 +4,8 @@
  * gate (gate.h) needs of the chosen features alone, n of the SAE's m:
  *
  *     W_enc [n, d] F32        encoder rows
- *     b_enc [n] F32           b_enc_i - W_enc_i . b_dec of the SAE: the gate sees x as it is
+ *     b_enc [n] F32           b_enc_i - W_enc_i . b_dec of the SAE: the gate sees x as it is (with
+ *                             `raw_input` b_enc_i alone)
  *     threshold [n] F32       feature i fires where W_enc_i . x + b_enc_i > threshold_i; each >= 0
  *     W_dec [n, d] F32        decoder directions
  *     features [n] I32        the latents' numbers in the SAE
@@ -13,12 +14,19 @@
  *
  * The last two may be missing, as in patches of before there were methods other than scale.
  *
- * In the metadata, all strings: "format" lethe-patch-1, "model_name", "model_hash", "layer",
- * "hook" (pre or post), "special" (1: also at special positions), "k", "latents" and "sae_hash" of
- * the SAE, "rows" (calibrated on), and the figures of lethe_gate_figures, those that are defined;
- * what is done (intervene.h): "method" (not there: scale), "scale" or, for another method,
- * "strength", "clamp_unit" of clamp, "gated" (1) of direction; "guard" (the share; not there: none)
- * and "guard_window".
+ * Of a gated SAE these are the rows and biases of its magnitude, exp(r_mag_i) W_enc_i and b_mag_i -
+ * exp(r_mag_i) W_enc_i . b_dec, and the threshold max(0, b_mag_i - exp(r_mag_i) b_gate_i) says what
+ * the gate does (lethe_arch_jump); of a jumprelu threshold is its own, of a relu 0. Only those of a
+ * topk are calibrated. With a norm W_enc and b_enc are for the normed row.
+ *
+ * In the metadata, all strings: "format" lethe-patch-1, or lethe-patch-2 of an SAE that is no plain
+ * topk, which versions that know no other must not read: "architecture" (not there: topk), "norm"
+ * (not there: none); then "model_name", "model_hash", "layer",
+ * "hook" (pre or post), "special" (1: also at special positions), "k" (0: no
+ * topk), "latents" and "sae_hash" of the SAE, "rows" (calibrated on), and the figures of
+ * lethe_gate_figures, those that are defined; what is done (intervene.h): "method" (not there:
+ * scale), "scale" or, for another method, "strength", "clamp_unit" of clamp, "gated" (1) of
+ * direction; "guard" (the share; not there: none) and "guard_window".
  */
 #ifndef LETHE_STAGE_PATCH_H
 #define LETHE_STAGE_PATCH_H
@@ -50,6 +58,7 @@ typedef struct lethe_patch {
     float *threshold; /* [n] */
     float *W_dec;     /* [n, d] */
     int32_t *feature; /* [n] distinct */
+    float *enc_sum;   /* [n] <1, W_enc_i>, in no file */
     float *centre;    /* [n]; NaN: not known */
     float *mean;      /* [n]; NaN: not known */
     lethe_intervention how;
@@ -60,14 +69,17 @@ typedef struct lethe_patch {
     int layer;
     lethe_hook hook;
     size_t k, m; /* of the SAE */
+    lethe_arch arch;
+    lethe_norm norm;
     char sae_hash[LETHE_HASH_HEX];
     uint64_t rows; /* calibrated on */
     lethe_gate_figures figures;
 } lethe_patch;
 
-/* Takes the chosen latents' rows out of an SAE, b_dec folded in; thresholds are 0, figures and
- * means NaN, the method scale at 1, and what it belongs to is the caller's to fill. feature [n]:
- * copied. Owned. Fails: USAGE (n 0 or above m, an index out of range or there twice), NOMEM. */
+/* Takes the chosen latents' rows out of an SAE, b_dec folded in; thresholds are the latents' own,
+ * of a topk 0, figures and means NaN, the method scale at 1, and what it belongs to is the caller's
+ * to fill. feature [n]: copied. Owned. Fails: USAGE (n 0 or above m, an index out of range or there
+ * twice), NOMEM. */
 lethe_status lethe_patch_from_sae(lethe_patch *out, const lethe_sae *sae, const int32_t *feature,
                                   size_t n, lethe_err *err);
 void lethe_patch_free(lethe_patch *p); /* accepts a zeroed one; zeroes it */

@@ -85,12 +85,14 @@ static void tally_close(tally *t) {
 static lethe_status tally_rows(void *user, const float *x, const uint8_t *role, size_t n,
                                lethe_err *err) {
     tally *t = user;
-    t->codes.n = n;
-    LETHE_TRY(lethe_encode(&t->encoder, x, n, &t->codes, NULL, err));
-    for (int r = 0; r < LETHE_ROLES; r++) {
-        bool any = false;
-        for (size_t i = 0; i < n; i++) any |= !(t->skip[i] = role[i] != r);
-        if (any) lethe_feature_counts_add(&t->count[r], &t->codes, t->skip);
+    for (size_t at = 0; at < n; at += t->codes.n) {
+        t->codes.n = lethe_encode_batch(t->sae, n - at);
+        LETHE_TRY(lethe_encode(&t->encoder, x + at * t->sae->d, t->codes.n, &t->codes, NULL, err));
+        for (int r = 0; r < LETHE_ROLES; r++) {
+            bool any = false;
+            for (size_t i = 0; i < t->codes.n; i++) any |= !(t->skip[i] = role[at + i] != r);
+            if (any) lethe_feature_counts_add(&t->count[r], &t->codes, t->skip);
+        }
     }
     return LETHE_OK;
 }

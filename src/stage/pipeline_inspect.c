@@ -34,9 +34,13 @@ static void look_close(look *l) {
 
 static lethe_status add(void *user, const lethe_run_batch *b, lethe_err *err) {
     look *l = user;
-    l->codes.n = b->n;
-    LETHE_TRY(lethe_encode(&l->encoder, b->x, b->n, &l->codes, NULL, err));
-    return lethe_inspector_add(l->inspector, &l->codes, b->role, b->token, b->position, err);
+    for (size_t at = 0; at < b->n; at += l->codes.n) {
+        const size_t n = l->codes.n = lethe_encode_batch(&l->sae, b->n - at);
+        LETHE_TRY(lethe_encode(&l->encoder, b->x + at * l->sae.d, n, &l->codes, NULL, err));
+        LETHE_TRY(lethe_inspector_add(l->inspector, &l->codes, b->role + at, b->token + at,
+                                      b->position + at, err));
+    }
+    return LETHE_OK;
 }
 
 /* The chosen features; with --feature, of one that is not chosen, this alone. */

@@ -94,6 +94,16 @@ static lethe_status first_sae(const run *r, lethe_sae *sae, lethe_err *err) {
         return LETHE_OK;
     }
     LETHE_TRY(lethe_sae_load(sae, NULL, o->init, o->k, err));
+    if (sae->arch != LETHE_ARCH_TOPK || sae->norm != LETHE_NORM_NONE || sae->raw_input) {
+        lethe_fail(
+            err, LETHE_USAGE,
+            "%s: only a topk SAE that takes b_dec off its input and has no norm can be trained "
+            "on; this is %s, norm %s%s (leave out --init)",
+            o->init, lethe_arch_name(sae->arch), lethe_norm_name(sae->norm),
+            sae->raw_input ? ", raw input" : "");
+        lethe_sae_free(sae);
+        return LETHE_USAGE;
+    }
     if (sae->d == d) return LETHE_OK;
     lethe_fail(err, LETHE_MISMATCH,
                "%s: its W_enc is for rows %zu wide, the activations are %zu wide", o->init, sae->d,

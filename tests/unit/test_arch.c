@@ -6,8 +6,10 @@
 #include "support/support.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/io.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/run.h"
@@ -321,11 +323,80 @@ static void test_jump_and_floor(void **state) {
     }
 }
 
+static void damage(const char *path, const char *from, const char *to) {
+    lethe_map map;
+    assert_ok(lethe_map_open(&map, path, &err), &err);
+    char *bytes = take(map.size, 1);
+    memcpy(bytes, map.data, map.size);
+    size_t at = 0;
+    while (at + strlen(from) <= map.size && memcmp(bytes + at, from, strlen(from)) != 0) at++;
+    assert_true(at + strlen(from) <= map.size);
+    memcpy(bytes + at, to, strlen(to));
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, map.size, f), map.size);
+    fclose(f);
+    lethe_free(bytes);
+    lethe_map_close(&map);
+}
+
+static void test_files(void **state) {
+    (void)state;
+    const char *dir = test_temp_dir();
+    char path[512];
+    snprintf(path, sizeof path, "%s/sae.safetensors", dir);
+    for (lethe_arch a = 0; a < LETHE_ARCH_COUNT; a++)
+        for (lethe_norm l = 0; l < LETHE_NORM_COUNT; l++) {
+            lethe_sae s = make_sae(a, l, l == LETHE_NORM_LAYER, 7, 20), back;
+            lethe_sae_meta meta = {.layer = 2, .hook = 1};
+            assert_ok(lethe_sae_save(&s, &meta, path, &err), &err);
+            assert_ok(lethe_sae_load(&back, &meta, path, 0, &err), &err);
+            assert_true(back.arch == a && back.norm == l && back.k == s.k &&
+                        back.raw_input == s.raw_input && meta.layer == 2);
+            for (lethe_param p = 0; p < LETHE_PARAM_COUNT; p++)
+                assert_memory_equal(lethe_param_data(&s, p), lethe_param_data(&back, p),
+                                    sizeof(float) * lethe_param_rows(p, 7, 20) *
+                                        lethe_param_cols(p, 7, 20));
+            for (lethe_extra x = 0; x < LETHE_EXTRA_COUNT; x++)
+                if (lethe_extra_data(&s, x))
+                    assert_memory_equal(lethe_extra_data(&s, x), lethe_extra_data(&back, x),
+                                        20 * sizeof(float));
+            lethe_sae_free(&back);
+            lethe_status st = lethe_sae_load(&back, NULL, path, 3, &err);
+            assert_int_equal(st, a == LETHE_ARCH_TOPK ? LETHE_OK : LETHE_USAGE);
+            if (st) assert_non_null(strstr(err.text, "SAE has no k, got 3 (leave out --k"));
+            if (!st) lethe_sae_free(&back);
+            lethe_sae_free(&s);
+        }
+    lethe_sae s = make_sae(LETHE_ARCH_JUMPRELU, LETHE_NORM_RESCALE, false, 7, 20), back;
+    static const struct {
+        const char *from, *to, *says;
+    } bad[] = {
+        {"\"jumprelu\"", "\"sumprelu\"", "\"architecture\" is \"sumprelu\", want topk, relu"},
+        {"\"rescale\"", "\"rescald\"", "\"norm\" is \"rescald\", want none, rescale or layer"},
+        {"\"threshold\"", "\"thresholD\"", "\"threshold\""},
+        {"\"raw_input\":\"1\"", "\"raw_input\":\"2\"", "\"raw_input\""},
+    };
+    s.raw_input = true;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_ok(lethe_sae_save(&s, NULL, path, &err), &err);
+        damage(path, bad[i].from, bad[i].to);
+        assert_int_equal(lethe_sae_load(&back, NULL, path, 0, &err), LETHE_FORMAT);
+        if (!strstr(err.text, bad[i].says)) fail_msg("%s", err.text);
+    }
+    s.threshold[4] = INFINITY;
+    assert_ok(lethe_sae_save(&s, NULL, path, &err), &err);
+    assert_int_equal(lethe_sae_load(&back, NULL, path, 0, &err), LETHE_FORMAT);
+    assert_non_null(strstr(err.text, "\"threshold\": element 4 is not a finite number"));
+    lethe_sae_free(&s);
+    test_temp_remove();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formulas),       cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_growing),        cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_jump_and_floor),
+        cmocka_unit_test(test_jump_and_floor), cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

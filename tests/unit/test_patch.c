@@ -199,7 +199,7 @@ static void bad_metadata(void **state) {
     static const struct {
         const char *key, *value, *words;
     } each[] = {
-        {"format", "lethe-patch-2", "format \"lethe-patch-2\", want \"lethe-patch-1\""},
+        {"format", "lethe-patch-9", "format \"lethe-patch-9\", want \"lethe-patch-1\""},
         {"layer", "-1", "\"layer\""},
         {"layer", "99999999999", "\"layer\""},
         {"hook", "unknown", "\"hook\""},
