@@ -11,7 +11,8 @@
 
 #include "lethe/status.h" /* lethe_status, lethe_err */
 
-/* Writes the message (printf-like, cut at LETHE_ERR_TEXT) and returns `status`. err may be NULL. */
+/* Writes the message (printf-like, cut at LETHE_ERR_TEXT, control characters but line feed and tab
+ * become '?') and returns `status`. err may be NULL. */
 lethe_status lethe_fail(lethe_err *err, lethe_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

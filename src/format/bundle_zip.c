@@ -31,6 +31,12 @@ static bool leads_out(const char *name) {
     return false;
 }
 
+static bool has_control(const char *name) {
+    for (const char *c = name; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) return true;
+    return false;
+}
+
 lethe_status lethe_bundle_zip(lethe_bundle *b, lethe_err *err) {
     LETHE_TRY(lethe_zip_open_map(&b->zip, &b->map, err));
     size_t n = lethe_zip_count(b->zip);
@@ -39,6 +45,9 @@ lethe_status lethe_bundle_zip(lethe_bundle *b, lethe_err *err) {
         lethe_bundle_member *m = &b->member[b->n_members];
         *m = (lethe_bundle_member){.name = lethe_zip_name(b->zip, i), .index = i};
         size_t len = strlen(m->name);
+        if (has_control(m->name))
+            return lethe_fail(err, LETHE_FORMAT,
+                              "%s: the name of member %zu has control characters", b->map.path, i);
         if (leads_out(m->name))
             return lethe_fail(err, LETHE_FORMAT,
                               "%s: member \"%.200s\" has a name that leads out of the archive",

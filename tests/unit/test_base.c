@@ -210,6 +210,8 @@ static void messages(void **state) {
     assert_string_equal(err.text, "file: 3");
     lethe_err_prefix(&err, "reading");
     assert_string_equal(err.text, "reading: file: 3");
+    lethe_fail(&err, LETHE_FORMAT, "a\x1b[2J\tb\n\x7f \xc2\x9b \xc3\xa4 %s", "\xc2");
+    assert_string_equal(err.text, "a?[2J\tb\n? ?? \xc3\xa4 \xc2");
     assert_int_equal(lethe_status_exit_code(LETHE_FORMAT), 3);
     assert_int_equal(lethe_status_exit_code(LETHE_USAGE), 2);
     assert_int_equal(lethe_status_exit_code(LETHE_IO), 1);
