@@ -3,13 +3,13 @@
 set -euo pipefail
 
 packages=(build-essential cmake git pkg-config ca-certificates
-          libdnnl-dev libjansson-dev libxxhash-dev libcurl4-openssl-dev libmicrohttpd-dev
+          libdnnl-dev libjansson-dev libxxhash-dev libcurl4-openssl-dev libssl-dev libmicrohttpd-dev
           libncurses-dev libcmocka-dev zlib1g-dev libzstd-dev libzip-dev)
 
 if ! command -v dpkg-query >/dev/null; then
     echo "Lethe needs: a C and C++ compiler, cmake >= 3.25, git, pkg-config, and the development files"
-    echo "of oneDNN (or a CBLAS: OpenBLAS, BLIS), jansson, xxhash, libcurl (7.85 or later), libmicrohttpd (0.9.71 or later), ncursesw, zlib, libzstd, libzip and cmocka. This system has no dpkg: install them by hand."
-    for lib in jansson libxxhash libcurl libmicrohttpd ncursesw zlib libzstd libzip cmocka; do
+    echo "of oneDNN (or a CBLAS: OpenBLAS, BLIS), jansson, xxhash, libcurl (7.85 or later), libcrypto (OpenSSL 3), libmicrohttpd (0.9.71 or later), ncursesw, zlib, libzstd, libzip and cmocka. This system has no dpkg: install them by hand."
+    for lib in jansson libxxhash libcurl libcrypto libmicrohttpd ncursesw zlib libzstd libzip cmocka; do
         pkg-config --exists "$lib" || { echo "missing: $lib"; exit 1; }
     done
     exit 0
