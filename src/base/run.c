@@ -42,6 +42,13 @@ double lethe_seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+void lethe_sleep(double seconds) {
+    if (!(seconds > 0)) return;
+    struct timespec t = {.tv_sec = (time_t)seconds};
+    t.tv_nsec = (long)(1e9 * (seconds - (double)t.tv_sec));
+    nanosleep(&t, NULL);
+}
+
 static atomic_int g_threads;
 
 static int processors(void) {

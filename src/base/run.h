@@ -43,7 +43,8 @@ void lethe_stop_request(void);
 bool lethe_stop_requested(void);
 void lethe_stop_clear(void);
 
-double lethe_seconds(void); /* monotonic */
+double lethe_seconds(void);       /* monotonic */
+void lethe_sleep(double seconds); /* less when a signal comes */
 
 /* Threads for our own loops (OpenMP) and for libllama: 0 asks for the number of usable cores. */
 void lethe_threads_set(int n);

@@ -63,14 +63,14 @@ static lethe_status api_opts(const lethe_config *c, lethe_judge_api_opts *o, let
             err, LETHE_USAGE,
             "want --concurrency 1 to 256, --retries 0 to 100, --timeout above 0 and at "
             "most 86400");
-    o->endpoint = c->endpoint;
+    if (c->endpoint) o->endpoint = c->endpoint;
     o->model = c->judge_model;
     o->concurrency = (size_t)c->concurrency;
     o->retries = (unsigned)c->retries;
     o->timeout = c->timeout;
     o->fresh = c->fresh;
     o->seed = (uint64_t)c->seed;
-    return lethe_judge_api_key(c->endpoint, getenv("LETHE_API_KEY"), getenv("OPENAI_API_KEY"),
+    return lethe_judge_api_key(o->endpoint, getenv("LETHE_API_KEY"), getenv("OPENAI_API_KEY"),
                                &o->key, err);
 }
 

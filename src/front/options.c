@@ -72,6 +72,16 @@ static lethe_status name_of(const lethe_cmd *cmd, const char *word, const lethe_
     return *s && takes(cmd, *s) ? LETHE_OK : unknown(cmd, name, err);
 }
 
+/* The setting that the next word without an option is for; NULL: none is left. */
+static const lethe_setting *bare_word(const lethe_cmd *cmd, const lethe_invocation *in) {
+    const char *const words[] = {cmd->word, cmd->word2};
+    for (size_t i = 0; i < 2; i++) {
+        const lethe_setting *s = words[i] ? lethe_setting_find(words[i]) : NULL;
+        if (s && !in->set[s - lethe_settings]) return s;
+    }
+    return NULL;
+}
+
 lethe_status lethe_options_parse(const lethe_cmd *cmd, int argc, char **argv, lethe_invocation *in,
                                  bool *help, lethe_err *err) {
     *help = false;
@@ -81,9 +91,8 @@ lethe_status lethe_options_parse(const lethe_cmd *cmd, int argc, char **argv, le
             *help = true;
             return LETHE_OK;
         }
-        if (!is_option(word) && cmd->word &&
-            !in->set[lethe_setting_find(cmd->word) - lethe_settings]) {
-            const lethe_setting *bare = lethe_setting_find(cmd->word);
+        const lethe_setting *bare = is_option(word) ? NULL : bare_word(cmd, in);
+        if (bare) {
             in->set[bare - lethe_settings] = true;
             LETHE_TRY(lethe_config_set(&in->config, bare, word, true, err));
             continue;
@@ -147,6 +156,7 @@ void lethe_options_help(const lethe_cmd *cmd, FILE *to) {
         {LETHE_FOR_TUNE, "Search"},
         {LETHE_FOR_CHAT, "Chat"},
         {LETHE_FOR_SERVE, "Server"},
+        {LETHE_FOR_PULL | LETHE_FOR_PUSH, "Hub"},
         {LETHE_FOR_BENCH, "Measurement"},
         {LETHE_FOR_ALL, "General"},
     };

@@ -31,6 +31,8 @@
 #define USE LETHE_FOR_USE
 #define CHAT LETHE_FOR_CHAT
 #define SERVE LETHE_FOR_SERVE
+#define PULL LETHE_FOR_PULL
+#define PUSH LETHE_FOR_PUSH
 #define KEEP true
 #define ONCE false
 #define AT(field) offsetof(lethe_config, field)
@@ -250,17 +252,30 @@ const lethe_setting lethe_settings[] = {
      "JSON for the offline judge: topic, and lists of terms: explicit, thematic, accidental"},
     {"topic", NULL, LETHE_KIND_STR, AT(topic), JUDGE, KEEP, NULL, "TEXT",
      "what was to be forgotten, for a judge that reads; not given: the lexicon's topic"},
-    {"endpoint", NULL, LETHE_KIND_STR, AT(endpoint), JUDGE, ONCE, "https://api.openai.com/v1",
-     "URL", "OpenAI-compatible API; the key is taken from LETHE_API_KEY or OPENAI_API_KEY"},
+    {"endpoint", NULL, LETHE_KIND_STR, AT(endpoint), JUDGE | PULL | PUSH, ONCE, NULL, "URL",
+     "judge: OpenAI-compatible API, https://api.openai.com/v1 if not given; the key is taken from "
+     "LETHE_API_KEY or OPENAI_API_KEY. pull, push: the Hub; not given: HF_ENDPOINT, or "
+     "https://huggingface.co"},
     {"judge-model", NULL, LETHE_KIND_STR, AT(judge_model), JUDGE, ONCE, NULL, "NAME",
      "the model to ask there"},
     {"judge-name", NULL, LETHE_KIND_STR, AT(judge_name), JUDGE, ONCE, NULL, "NAME",
      "what judge.json calls this judge; not given: lexicon, manual, or the model's name"},
-    {"concurrency", NULL, LETHE_KIND_INT, AT(concurrency), JUDGE, ONCE, "4", "N",
+    {"concurrency", NULL, LETHE_KIND_INT, AT(concurrency), JUDGE | PULL | PUSH, ONCE, "4", "N",
      "requests under way at a time"},
-    {"retries", NULL, LETHE_KIND_INT, AT(retries), JUDGE, ONCE, "5", "N",
+    {"retries", NULL, LETHE_KIND_INT, AT(retries), JUDGE | PULL | PUSH, ONCE, "5", "N",
      "further tries after an error or an answer that makes no sense"},
-    {"timeout", NULL, LETHE_KIND_NUM, AT(timeout), JUDGE, ONCE, "60", "S", "seconds for a request"},
+    {"timeout", NULL, LETHE_KIND_NUM, AT(timeout), JUDGE | PULL | PUSH, ONCE, "60", "S",
+     "seconds for a request; of a file: in which nothing comes"},
+
+    /* Hub */
+    {"repo", NULL, LETHE_KIND_STR, AT(repo), PULL | PUSH, ONCE, NULL, "REPO",
+     "OWNER/NAME of a model or an SAE, datasets/OWNER/NAME; pull: a short name as well, and behind "
+     "a colon a file, a folder or a quantisation"},
+    {"revision", NULL, LETHE_KIND_STR, AT(revision), PULL | PUSH, ONCE, "main", "REV",
+     "branch, tag or commit"},
+    {"list", NULL, LETHE_KIND_FLAG, AT(list), PULL, ONCE, NULL, NULL,
+     "fetch nothing: show the files of the repository; without one, the short names"},
+    {"all", NULL, LETHE_KIND_FLAG, AT(all), PULL, ONCE, NULL, NULL, "every file of the repository"},
 
     /* Encode */
     {"dense", NULL, LETHE_KIND_FLAG, AT(dense), ENCODE, ONCE, NULL, NULL,

@@ -51,7 +51,9 @@ enum {
     LETHE_FOR_INSPECT = 1 << 21, /* lethe inspect */
     LETHE_FOR_USE = 1 << 22,     /* commands that talk with a model and its removal: lethe chat */
     LETHE_FOR_CHAT = 1 << 23,    /* lethe chat alone */
-    LETHE_FOR_SERVE = 1 << 24    /* lethe serve */
+    LETHE_FOR_SERVE = 1 << 24,   /* lethe serve */
+    LETHE_FOR_PULL = 1 << 25,    /* lethe pull */
+    LETHE_FOR_PUSH = 1 << 26     /* lethe push */
 };
 
 typedef struct lethe_config {
@@ -114,6 +116,9 @@ typedef struct lethe_config {
     char *host, *api_key, *cors;
     int64_t port, slots, queue, max_body, max_header;
     double time_limit;
+    /* Hub */
+    char *repo, *revision;
+    bool list, all;
     /* bench */
     char *what;
     int64_t d, steps;
