@@ -59,7 +59,7 @@ test-asan: $(BUILD_ASAN)/.configured
 	@$(CMAKE) --build $(BUILD_ASAN) -j $(JOBS)
 	@cd $(BUILD_ASAN) && ctest --output-on-failure -LE slow
 
-test-slow: all ## the slow checks: interrupted training, tap cost, three seeds
+test-slow: all ## the slow checks: interrupted training, tap cost, three seeds, fuzzing
 	@cd $(BUILD) && ctest --output-on-failure -L slow
 
 test-browser: all ## the page and the report in Chromium (skips without npm or chromium)

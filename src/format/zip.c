@@ -45,7 +45,6 @@ static lethe_status cannot_open(const char *path, int code, lethe_err *err) {
     case ZIP_ER_MEMORY: st = lethe_fail(err, LETHE_NOMEM, "out of memory for %s", path); break;
     case ZIP_ER_OPEN:
     case ZIP_ER_READ:
-    case ZIP_ER_SEEK:
         st = lethe_fail(err, LETHE_IO, "%s: cannot read: %s", path, zip_error_strerror(&e));
         break;
     default:
@@ -104,7 +103,10 @@ static lethe_status open_source(lethe_zip *z, lethe_err *err) {
     zip_error_init(&e);
     zip_source_t *source = zip_source_function_create(map_command, z->map, &e);
     if (source && !(z->zip = zip_open_from_source(source, ZIP_RDONLY, &e))) zip_source_free(source);
-    lethe_status st = z->zip ? LETHE_OK : cannot_open(z->path, zip_error_code_zip(&e), err);
+    int code = zip_error_code_zip(&e);
+    /* Reading a map does not fail: it was asked for a place where nothing is. */
+    if (code == ZIP_ER_READ || code == ZIP_ER_OPEN || code == ZIP_ER_NOENT) code = ZIP_ER_INCONS;
+    lethe_status st = z->zip ? LETHE_OK : cannot_open(z->path, code, err);
     zip_error_fini(&e);
     return st;
 }

@@ -513,6 +513,57 @@ static void copied_often(void **state) {
     free(big);
 }
 
+/* What PyTorch itself wrote (tests/data/make_containers.py), the same in both protocols. */
+static void written_by_pytorch(void **state) {
+    (void)state;
+    static const char values[] =
+        "{\"state\":{},\"linear\":{},\"optimizer\":{\"state\":{\"0\":{},\"1\":{}},\"param_groups\":"
+        "[{"
+        "\"lr\":0.001,\"betas\":[0.9,0.999],\"eps\":1e-8,\"weight_decay\":0,\"amsgrad\":false,"
+        "\"maximize\":false,\"foreach\":null,\"capturable\":false,\"differentiable\":false,"
+        "\"fused\":null,\"decoupled_weight_decay\":false,\"params\":[0,1]}]},\"args\":{\"layer\":3,"
+        "\"path\":\"/a/b\",\"big\":1.1805916207174113e21,\"least\":-9223372036854775808,"
+        "\"nan\":null,\"t\":[1,2,[3]],\"s\":[1],\"none\":null,\"device\":\"cuda:1\","
+        "\"dtype\":\"torch.bfloat16\",\"shape\":[4,6]},\"numpy\":{\"f4\":1.5,\"i8\":-3,\"b1\":true}"
+        ","
+        "\"list\":[null,1,{}]}";
+    static const char *const files[] = {"tests/data/containers_p2.pt",
+                                        "tests/data/containers_p4.pt"};
+    for (size_t k = 0; k < 2; k++) {
+        lethe_err err = {0};
+        lethe_bundle *b = NULL;
+        assert_ok(lethe_bundle_open(&b, test_source(files[k]), &err), &err);
+        char *json = json_dumps(lethe_bundle_values(b), JSON_COMPACT | JSON_REAL_PRECISION(17));
+        json_t *got = json_loads(json, 0, NULL), *want = json_loads(values, 0, NULL);
+        if (!json_equal(got, want)) print_error("%s\n", json);
+        assert_true(json_equal(got, want));
+        json_decref(got);
+        json_decref(want);
+        free(json);
+        const lethe_tensor *t = NULL;
+        assert_ok(lethe_bundle_want(b, "state.turned", 2, (size_t[]){6, 4}, &t, &err), &err);
+        const float *x = t->data;
+        for (int i = 0; i < 24; i++) assert_true(x[i] == (float)(i % 4 * 6 + i / 4));
+        assert_ok(lethe_bundle_want(b, "state.turned3", 3, (size_t[]){4, 2, 3}, &t, &err), &err);
+        x = t->data;
+        for (int i = 0; i < 24; i++)
+            assert_true(x[i] == (float)(i / 6 + i / 3 % 2 * 12 + i % 3 * 4));
+        assert_ok(lethe_bundle_want(b, "state.steps", 2, (size_t[]){2, 2}, &t, &err), &err);
+        assert_memory_equal(t->data, ((float[]){0, 3, 12, 15}), 16);
+        assert_ok(lethe_bundle_want(b, "state.scalar", 0, NULL, &t, &err), &err);
+        assert_int_equal(t->dtype, LETHE_I64);
+        assert_memory_equal(t->data, &(int64_t){7}, 8);
+        assert_memory_equal(lethe_bundle_find(b, "state.i16")->data, ((int16_t[]){1, -2}), 4);
+        float bf16[24];
+        t = lethe_bundle_find(b, "state.bf16");
+        assert_ok(lethe_tensor_to_f32(t, 0, 24, bf16, &err), &err);
+        for (int i = 0; i < 24; i++) assert_true(bf16[i] == (float)(i % 4 * 6 + i / 4));
+        assert_non_null(lethe_bundle_find(b, "optimizer.state.1.exp_avg"));
+        assert_memory_equal(lethe_bundle_find(b, "list.2.x")->data, numbers, sizeof numbers);
+        lethe_bundle_close(&b);
+    }
+}
+
 static void other_checkpoints(void **state) {
     (void)state;
     refused_bytes("old.pt", "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15,
@@ -619,14 +670,23 @@ static void out_of_memory(void **state) {
 int main(void) {
     dir = test_temp_dir();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(safetensors),   cmocka_unit_test(not_a_container),
-        cmocka_unit_test(zip_members),   cmocka_unit_test(zip_claims),
-        cmocka_unit_test(packed),        cmocka_unit_test(bombs),
-        cmocka_unit_test(npy_headers),   cmocka_unit_test(npy_orders),
-        cmocka_unit_test(turned),        cmocka_unit_test(views),
-        cmocka_unit_test(storage_types), cmocka_unit_test(bad_views),
-        cmocka_unit_test(copied_often),  cmocka_unit_test(other_checkpoints),
-        cmocka_unit_test(damage),        cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(safetensors),
+        cmocka_unit_test(not_a_container),
+        cmocka_unit_test(zip_members),
+        cmocka_unit_test(zip_claims),
+        cmocka_unit_test(packed),
+        cmocka_unit_test(bombs),
+        cmocka_unit_test(npy_headers),
+        cmocka_unit_test(npy_orders),
+        cmocka_unit_test(turned),
+        cmocka_unit_test(views),
+        cmocka_unit_test(storage_types),
+        cmocka_unit_test(bad_views),
+        cmocka_unit_test(copied_often),
+        cmocka_unit_test(written_by_pytorch),
+        cmocka_unit_test(other_checkpoints),
+        cmocka_unit_test(damage),
+        cmocka_unit_test(out_of_memory),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     test_temp_remove();
