@@ -42,7 +42,7 @@ static lethe_status open_text(const lethe_invocation *in, input *i, lethe_err *e
     for (int r = 0; r < LETHE_ROLES; r++)
         if (paths[r]->n)
             LETHE_TRY(lethe_corpus_open(&i->corpus[r], (const char *const *)paths[r]->item,
-                                        paths[r]->n, err));
+                                        paths[r]->n, c->text_field, err));
     size_t ctx;
     LETHE_TRY(lethe_pipeline_ctx_len(c, in->env, &ctx, err));
     LETHE_TRY(open_model(in, i, ctx, err));
@@ -177,7 +177,7 @@ static lethe_status check(const lethe_config *c, lethe_err *err) {
                           c->forget_share);
     if (c->max_tokens < 0)
         return lethe_fail(err, LETHE_USAGE, "--max-tokens: want 0 (no limit) or more");
-    return LETHE_OK;
+    return lethe_config_check_stdin(c, err);
 }
 
 static lethe_status run(lethe_invocation *in, lethe_err *err) {

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/mem.h"
@@ -43,10 +44,23 @@ static lethe_status from_demo(lethe_invocation *in, lethe_err *err) {
     return st;
 }
 
+/* A pattern or a member of an archive below the working directory. */
+static lethe_status absolute_compound(char **at, lethe_err *err) {
+    char *here = getcwd(NULL, 0);
+    char *joined = here ? lethe_path_join(here, *at) : NULL;
+    free(here);
+    if (!joined) return lethe_fail_errno(err, LETHE_IO, "the working directory cannot be named");
+    lethe_free(*at);
+    *at = joined;
+    return LETHE_OK;
+}
+
 /* A file's folder as it really is, its name as it was given: a link into a cache has its neighbours
  * (a configuration, say) where it stands, not where it points. */
 static lethe_status absolute_one(char **at, lethe_err *err) {
-    if (!*at || !lethe_path_exists(*at)) return LETHE_OK; /* whoever opens it says so */
+    if (!*at || !strcmp(*at, "-")) return LETHE_OK; /* standard input */
+    if (**at != '/' && lethe_corpus_is_compound(*at)) return absolute_compound(at, err);
+    if (!lethe_path_exists(*at)) return LETHE_OK; /* whoever opens it says so */
     bool whole = lethe_path_is_dir(*at);
     const char *slash = strrchr(*at, '/'), *name = slash ? slash + 1 : *at;
     char *dir = lethe_strdup(*at);
@@ -181,6 +195,7 @@ static lethe_status complete(lethe_invocation *in, bool run, lethe_err *err) {
     if (c->patch.n) LETHE_TRY(from_patch(in, err));
     LETHE_TRY(from_sae(in, err));
     LETHE_TRY(check_method(in, err));
+    LETHE_TRY(lethe_config_check_stdin(c, err));
     return absolute(c, err);
 }
 

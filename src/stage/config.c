@@ -58,13 +58,21 @@ const lethe_setting lethe_settings[] = {
 
     /* Text */
     {"forget", NULL, LETHE_KIND_PATHS, AT(forget), TEXT, KEEP, NULL, "FILE..",
-     "text to forget: text files, JSON lines, folders"},
+     "text to forget: text or JSON lines, plain, .gz, .zst or in a .zip; folders, quoted patterns, "
+     "- "
+     "(docs/data.md)"},
     {"retain", NULL, LETHE_KIND_PATHS, AT(retain), TEXT, KEEP, NULL, "FILE..",
-     "text to keep: ordinary text of many kinds"},
+     "text to keep, ordinary text of many kinds: as --forget"},
     {"near", NULL, LETHE_KIND_PATHS, AT(near), TEXT, KEEP, NULL, "FILE..",
-     "text close to the forget text that must be kept (other novels, say); optional"},
+     "text close to the forget text that must be kept (other novels, say), as --forget; optional"},
     {"text", NULL, LETHE_KIND_PATHS, AT(text), HARVEST, ONCE, NULL, "FILE..",
-     "text to run through the model"},
+     "text to run through the model: text or JSON lines, plain, .gz, .zst or in a .zip; folders, "
+     "quoted patterns, - for standard input (docs/data.md)"},
+    {"text-field", NULL, LETHE_KIND_STR, AT(text_field), TEXT | HARVEST | EVAL, KEEP, "text",
+     "NAMES",
+     "field of JSON lines that has the text; of several names with commas the first that is there; "
+     "a.b "
+     "is b in a"},
     {"token-ids", NULL, LETHE_KIND_PATH, AT(token_ids), HARVEST, ONCE, NULL, "FILE",
      "token numbers instead of text: a safetensors tensor \"tokens\", JSON, or plain numbers"},
     {"separate-documents", NULL, LETHE_KIND_FLAG, AT(separate_documents), TEXT | HARVEST, KEEP,
@@ -526,7 +534,8 @@ json_t *lethe_config_to_json(const lethe_config *c) {
 static lethe_status set_path(lethe_config *c, const lethe_setting *s, const char *text,
                              const char *dir, bool first, lethe_err *err) {
     bool is_path = s->kind == LETHE_KIND_PATH || s->kind == LETHE_KIND_PATHS;
-    if (!dir || !is_path || text[0] == '/') return lethe_config_set(c, s, text, first, err);
+    if (!dir || !is_path || text[0] == '/' || !strcmp(text, "-")) /* "-": standard input */
+        return lethe_config_set(c, s, text, first, err);
     char *joined = lethe_path_join(dir, text);
     if (!joined) return lethe_fail(err, LETHE_NOMEM, "out of memory for settings");
     lethe_status st = lethe_config_set(c, s, joined, first, err);
@@ -600,4 +609,27 @@ lethe_status lethe_config_load(lethe_config *c, const char *path, const bool *se
     lethe_free(dir);
     json_decref(o);
     return st;
+}
+
+lethe_status lethe_config_check_stdin(const lethe_config *c, lethe_err *err) {
+    const char *first = NULL;
+    for (size_t i = 0; i < lethe_settings_count; i++) {
+        const lethe_setting *s = &lethe_settings[i];
+        if (s->kind != LETHE_KIND_PATH && s->kind != LETHE_KIND_PATHS) continue;
+        const char *const *at = (const char *const *)((const char *)c + s->offset);
+        const lethe_list one = {(char **)(uintptr_t)at, *at != NULL};
+        const lethe_list *l =
+            s->kind == LETHE_KIND_PATH ? &one : (const lethe_list *)(const void *)at;
+        for (size_t j = 0; j < l->n; j++) {
+            if (strcmp(l->item[j], "-") != 0) continue;
+            if (first)
+                return lethe_fail(
+                    err, LETHE_USAGE,
+                    "standard input (-) can be one text only; it is named by --%s and "
+                    "by --%s",
+                    first, s->name);
+            first = s->name;
+        }
+    }
+    return LETHE_OK;
 }

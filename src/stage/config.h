@@ -65,7 +65,7 @@ typedef struct lethe_config {
     bool fresh, json, quiet, verbose;
     /* text */
     lethe_list forget, near, retain, text;
-    char *token_ids;
+    char *token_ids, *text_field;
     double forget_share;
     int64_t max_tokens;
     bool keep_bos, keep_outliers, separate_documents;
@@ -143,6 +143,9 @@ extern const size_t lethe_settings_count;
 /* Fills a zeroed config with the defaults. Fails: NOMEM. */
 lethe_status lethe_config_init(lethe_config *c, lethe_err *err);
 void lethe_config_free(lethe_config *c);
+
+/* Standard input ("-") can be one text only. Fails: USAGE, naming the two settings. */
+lethe_status lethe_config_check_stdin(const lethe_config *c, lethe_err *err);
 
 /* By name or alias; '_' and '-' are the same. NULL: unknown. */
 const lethe_setting *lethe_setting_find(const char *name);

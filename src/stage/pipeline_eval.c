@@ -79,7 +79,7 @@ static lethe_status load_questions(const lethe_pipeline *p, const lethe_eval_opt
     if (c->prompts) LETHE_TRY(lethe_prompts_load(&m->prompts, c->prompts, err));
     if (!c->perplexity) return LETHE_OK;
     const char *path = c->perplexity;
-    LETHE_TRY(lethe_corpus_open(&m->text, &path, 1, err));
+    LETHE_TRY(lethe_corpus_open(&m->text, &path, 1, c->text_field, err));
     return look_over(m->text, err);
 }
 

@@ -255,7 +255,7 @@ lethe_status lethe_run_corpora(lethe_pipeline *p, bool need_both, lethe_err *err
     for (int r = 0; r < LETHE_ROLES; r++) {
         if (p->corpus[r] || !paths[r]->n) continue;
         LETHE_TRY(lethe_corpus_open(&p->corpus[r], (const char *const *)paths[r]->item, paths[r]->n,
-                                    err));
+                                    p->config->text_field, err));
         LETHE_TRY(lethe_corpus_hash(p->corpus[r], p->corpus_hash[r], err));
     }
     return LETHE_OK;

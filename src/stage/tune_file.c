@@ -29,7 +29,7 @@ lethe_status lethe_tune_gauge(const tuning *t, lethe_split half, lethe_gauge **o
     lethe_corpus *text = NULL;
     lethe_status st = lethe_probes_load(&probes, c->probes, err);
     const char *path = c->perplexity;
-    if (!st && path) st = lethe_corpus_open(&text, &path, 1, err);
+    if (!st && path) st = lethe_corpus_open(&text, &path, 1, c->text_field, err);
     if (!st) st = lethe_gauge_open(out, t->p->lm, &probes, text, &o, t->p->env, err);
     lethe_corpus_close(&text);
     lethe_probes_free(&probes);

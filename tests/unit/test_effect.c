@@ -42,7 +42,7 @@ static void open_all(const char *dir) {
         for (int i = 0; i < 20; i++) lethe_strbuf_addf(&all, "%d %s", i * i, text[r]);
         char *path = lethe_path_join(dir, lethe_role_name((lethe_role)r));
         assert_ok(lethe_write_file(path, all.data, all.len, &err), &err);
-        assert_ok(lethe_corpus_open(&corpus[r], (const char *const[]){path}, 1, &err), &err);
+        assert_ok(lethe_corpus_open(&corpus[r], (const char *const[]){path}, 1, NULL, &err), &err);
         lethe_free(path);
         lethe_strbuf_free(&all);
     }

@@ -41,7 +41,7 @@ static char *file(const char *name, const char *content) {
 static lethe_corpus *corpus(const char *name, const char *content) {
     char *path = file(name, content);
     lethe_corpus *c = NULL;
-    assert_ok(lethe_corpus_open(&c, (const char *const[]){path}, 1, &err), &err);
+    assert_ok(lethe_corpus_open(&c, (const char *const[]){path}, 1, NULL, &err), &err);
     lethe_free(path);
     return c;
 }

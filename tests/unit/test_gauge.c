@@ -167,7 +167,7 @@ int main(void) {
     char *path = file("probes.json", questions), *prose = file("text.txt", story);
     const char *paths[] = {prose};
     if (lethe_probes_load(&probes, path, &err) != LETHE_OK ||
-        lethe_corpus_open(&text, paths, 1, &err) != LETHE_OK) {
+        lethe_corpus_open(&text, paths, 1, NULL, &err) != LETHE_OK) {
         print_error("%s\n", err.text);
         return 1;
     }
