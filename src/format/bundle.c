@@ -133,6 +133,13 @@ static lethe_status read_archive(lethe_bundle *b, lethe_err *err) {
     return lethe_bundle_read_npz(b, err);
 }
 
+/* What a clone without Git LFS, or a download of the wrong address, leaves in the place of a file.
+ */
+static bool is_lfs_pointer(const unsigned char *p, size_t n) {
+    static const char start[] = "version https://git-lfs.github.com/spec/";
+    return n >= sizeof start - 1 && !memcmp(p, start, sizeof start - 1);
+}
+
 static lethe_status read_any(lethe_bundle *b, lethe_err *err) {
     const unsigned char *p = b->map.data;
     size_t n = b->map.size;
@@ -141,6 +148,10 @@ static lethe_status read_any(lethe_bundle *b, lethe_err *err) {
         b->container = LETHE_NPY;
         return lethe_bundle_read_npy(b, err);
     }
+    if (is_lfs_pointer(p, n))
+        return lethe_fail(err, LETHE_FORMAT,
+                          "%s: a Git LFS pointer in the place of the file (fetch it: git lfs pull)",
+                          b->map.path);
     if (n > 8 && p[8] == '{') {
         b->container = LETHE_SAFETENSORS;
         return read_safetensors(b, err);

@@ -81,6 +81,8 @@ static void not_a_container(void **state) {
     refused(at("none.pt"), LETHE_NOTFOUND, "No such file");
     refused(dir, LETHE_FORMAT, "not a regular file");
     refused_bytes("empty.pt", "", 0, "0 bytes");
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n";
+    refused_bytes("pointer.pt", pointer, sizeof pointer - 1, "git lfs pull");
     refused_bytes("text.pt", "The old man walked", 18, "neither safetensors nor");
 }
 
