@@ -223,7 +223,7 @@ static lethe_status read_line(lethe_corpus *c, bool *got, lethe_err *err) {
                               "lines, one document a line?)",
                               file_name(c), (unsigned long long)c->line + 1, LINE_MAX_BYTES >> 20);
         LETHE_TRY(
-            lethe_grow(&c->buf, &c->buf_cap, c->len, c->len + some, 1, "a line of text", err));
+            lethe_grow(&c->buf, &c->buf_cap, c->len, c->len + some + 1, 1, "a line of text", err));
         memcpy(c->buf + c->len, at, some);
         c->len += some;
         lethe_text_stream_skip(c->stream, some + ended);
