@@ -78,11 +78,53 @@ bool lethe_lm_is_eog(const lethe_lm *lm, int32_t token) {
 
 /* ---- chat ----------------------------------------------------------------------------------- */
 
+/* text without the blanks around it, as the template's strip() leaves it. */
+static void add_stripped(lethe_strbuf *out, const char *text) {
+    static const char blank[] = " \t\n\r\f\v";
+    text += strspn(text, blank);
+    size_t n = strlen(text);
+    while (n && strchr(blank, text[n - 1])) n--;
+    lethe_strbuf_add(out, text, n);
+}
+
+/* Llama-2's own template. libllama knows it, but in a conversation leaves out the blanks around an
+ * answer and the <s> before the next question, which the model has always seen there. */
+static bool is_llama2(const char *template) {
+    return strstr(template, "[INST]") && strstr(template, "<<SYS>>") &&
+           strstr(template, "bos_token") && strstr(template, "content.strip()");
+}
+
+/* Source of the format: Touvron et al., Llama 2 (2023), as in the template that the model's makers
+ * publish; instructions go into the first question. The first <s> is left to who tokenises. */
+static lethe_status llama2_chat(const lethe_chat_message *messages, size_t n, lethe_strbuf *out,
+                                lethe_err *err) {
+    bool inside = false, begun = false; /* in a question; anything written */
+    for (size_t i = 0; i < n; i++) {
+        const char *role = messages[i].role, *content = messages[i].content;
+        bool answer = !strcmp(role, "assistant"), system = !strcmp(role, "system");
+        if (!answer && !inside) {
+            lethe_strbuf_adds(out, begun ? "<s>[INST] " : "[INST] ");
+            inside = begun = true;
+        }
+        if (system) {
+            lethe_strbuf_addf(out, "<<SYS>>\n%s\n<</SYS>>\n\n", content);
+            continue;
+        }
+        if (answer) lethe_strbuf_adds(out, " ");
+        add_stripped(out, content);
+        lethe_strbuf_adds(out, answer ? " </s>" : " [/INST]");
+        inside = false;
+        begun = true;
+    }
+    return out->status ? lethe_fail(err, out->status, "no memory for the chat") : LETHE_OK;
+}
+
 lethe_status lethe_lm_chat(const lethe_lm *lm, const lethe_chat_message *messages, size_t n,
                            bool add_assistant, lethe_strbuf *out, lethe_err *err) {
     const char *template = llama_model_chat_template(lm->model, NULL);
     if (!template)
         return lethe_fail(err, LETHE_FORMAT, "%s: the model has no chat template", lm->path);
+    if (is_llama2(template)) return llama2_chat(messages, n, out, err);
     struct llama_chat_message *m = NULL;
     LETHE_TRY(lethe_alloc(&m, n, sizeof *m, "chat messages", err));
     size_t room = 256;
