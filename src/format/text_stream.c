@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -218,6 +219,12 @@ lethe_status lethe_text_stream_read(lethe_text_stream *s, void *buf, size_t n, s
 }
 
 lethe_status lethe_text_stream_count(lethe_text_stream *s, uint64_t *bytes, lethe_err *err) {
+    struct stat sb;
+    if (!s->member && !s->unpacker && !fstat(s->fd, &sb)) { /* plain: no need to read it */
+        uint64_t size = (uint64_t)sb.st_size, ahead = size > s->offset ? size - s->offset : 0;
+        *bytes = ahead + s->raw.n + s->len - s->at;
+        return LETHE_OK;
+    }
     const char *at;
     size_t n;
     for (*bytes = 0;; *bytes += n) {

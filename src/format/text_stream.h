@@ -36,7 +36,8 @@ void lethe_text_stream_skip(lethe_text_stream *s, size_t n); /* of what was peek
 lethe_status lethe_text_stream_read(lethe_text_stream *s, void *buf, size_t n, size_t *got,
                                     lethe_err *err);
 
-/* All remaining bytes, counted. Fails as peek, and STOPPED. */
+/* How many bytes remain; those of a packed file are all unpacked for it. Then only closing is left
+ * to do. Fails as peek, and STOPPED. */
 lethe_status lethe_text_stream_count(lethe_text_stream *s, uint64_t *bytes, lethe_err *err);
 
 /* Looks at the first bytes of a regular file: is it a zip archive? Fails: NOTFOUND, IO, FORMAT (a

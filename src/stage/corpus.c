@@ -116,8 +116,8 @@ static lethe_status hash_stream(lethe_hasher *h, lethe_text_stream *s, lethe_err
     }
 }
 
-/* Twice through the file: its length goes first, so that a byte cannot move from one file to the
- * next unseen, and that of a packed one is known at its end only. */
+/* The length goes first, so that a byte cannot move from one file to the next unseen; a packed file
+ * is unpacked twice for it. */
 static lethe_status hash_file(const lethe_corpus *c, const lethe_corpus_file *f,
                               lethe_corpus_opener *o, lethe_hasher *h, lethe_err *err) {
     lethe_text_stream *s;
