@@ -28,6 +28,7 @@ typedef struct call {
     lethe_http_sink sink;
     int fd; /* what is sent: `length` bytes from `offset`, `sent` of them on their way */
     uint64_t offset, length, sent;
+    uint64_t *tell;
     void *user;
     char error[CURL_ERROR_SIZE];
 } call;
@@ -128,6 +129,7 @@ static size_t on_read(char *buffer, size_t size, size_t n, void *user) {
         pread(c->fd, buffer, (size_t)(want < left ? want : left), (off_t)(c->offset + c->sent));
     if (got < 0 || (!got && left)) return CURL_READFUNC_ABORT;
     c->sent += (uint64_t)got;
+    if (c->tell) *c->tell = c->sent;
     return (size_t)got;
 }
 
@@ -136,6 +138,7 @@ static int on_seek(void *user, curl_off_t to, int origin) {
     call *c = user;
     if (origin != SEEK_SET || to < 0 || (uint64_t)to > c->length) return CURL_SEEKFUNC_FAIL;
     c->sent = (uint64_t)to;
+    if (c->tell) *c->tell = c->sent;
     return CURL_SEEKFUNC_OK;
 }
 
@@ -214,6 +217,7 @@ lethe_status lethe_http_send(lethe_http *h, const lethe_http_request *r, lethe_e
     c->fd = r->fd;
     c->offset = r->offset;
     c->length = r->length;
+    c->tell = r->sent;
     c->max_bytes = h->opts.max_bytes;
     c->easy = curl_easy_init();
     lethe_status st = c->easy ? LETHE_OK : lethe_fail(err, LETHE_NOMEM, "out of memory: a request");

@@ -47,6 +47,7 @@ typedef struct lethe_http_request {
     bool from_file; /* the body is `length` bytes of fd from `offset`, read as they are sent */
     int fd;         /* borrowed until the answer is there */
     uint64_t offset, length;
+    uint64_t *sent;       /* NULL, or where to keep how many bytes of it are on their way */
     lethe_http_sink sink; /* NULL: the answer is kept. Others than 2xx are kept in any case */
     double idle;          /* above 0: instead of the timeout, seconds in which nothing moves */
     void *user;           /* given back with the answer, and to the sink */

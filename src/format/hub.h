@@ -23,6 +23,7 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/run.h"
+#include "base/strbuf.h"
 #include "format/http.h"
 
 #define LETHE_HUB_ENDPOINT "https://huggingface.co"
@@ -159,5 +160,36 @@ typedef struct lethe_hub_progress { /* over all files of a pull */
 lethe_status lethe_hub_fetch(lethe_hub *h, const lethe_hub_repo *repo, const char *commit,
                              const lethe_hub_file *f, const char *blob, lethe_hub_progress *p,
                              uint64_t *fetched, lethe_err *err);
+
+/* ---- sending (hub_push.c) -------------------------------------------------------------------- */
+
+typedef struct lethe_hub_upload {
+    const char *name; /* in the repository; borrowed */
+    const char *path; /* the file; borrowed; NULL: data [size] */
+    const char *data;
+    uint64_t size; /* of a file: filled in by lethe_hub_digest_uploads */
+    char sha256[LETHE_DIGEST_HEX];
+} lethe_hub_upload;
+
+/* Sizes and checksums of files [n] that are to be sent. Fails: NOTFOUND, IO, FORMAT (no regular
+ * file), STOPPED. */
+lethe_status lethe_hub_digest_uploads(lethe_hub_upload *file, size_t n, lethe_err *err);
+
+typedef struct lethe_hub_pushed {
+    char commit[41];             /* "" where the server does not say */
+    char url[512];               /* of the commit, plain ASCII; "" likewise */
+    size_t sent, there, ignored; /* large files sent and there already; files it does not want */
+} lethe_hub_pushed;
+
+/* Makes the repository unless it is there, sends the large files, and then all in one commit, so
+ * that a push that is interrupted changes nothing. Files are digested. A file that changes
+ * meanwhile is refused by the server's checksum. Fails: as ask; USAGE (a name without an owner, no
+ * token), FORMAT (answers that make no sense). */
+lethe_status lethe_hub_push(lethe_hub *h, const lethe_hub_repo *repo, bool private_,
+                            const lethe_hub_upload *file, size_t n, const char *message,
+                            lethe_hub_pushed *out, lethe_err *err);
+
+/* Base64 with padding, as the API wants contents. */
+void lethe_hub_base64(lethe_strbuf *b, const void *data, size_t n);
 
 #endif

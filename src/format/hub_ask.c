@@ -196,7 +196,8 @@ static lethe_status once(lethe_hub *h, const lethe_http_request *r, lethe_http_r
             lethe_http_drop(h->http);
             return lethe_fail(err, LETHE_STOPPED, "stopped");
         }
-        st = lethe_http_next(h->http, 1, out, &got, err);
+        st = lethe_http_next(h->http, h->tick ? 0.2 : 1, out, &got, err);
+        if (h->tick) h->tick(h->tick_user);
     }
     return st;
 }

@@ -15,6 +15,8 @@ struct lethe_hub {
     lethe_http *http;
     char *authorization; /* "Authorization: Bearer ..", NULL: no token */
     bool unreachable;
+    void (*tick)(void *user); /* while an answer is waited for; NULL: nothing */
+    void *tick_user;
     lethe_rng rng;
 };
 

@@ -117,8 +117,8 @@ typedef struct lethe_config {
     int64_t port, slots, queue, max_body, max_header;
     double time_limit;
     /* Hub */
-    char *repo, *revision;
-    bool list, all;
+    char *repo, *revision, *message;
+    bool list, all, private, dry_run;
     /* bench */
     char *what;
     int64_t d, steps;

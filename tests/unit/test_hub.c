@@ -17,6 +17,7 @@
 #include "format/hub_parts.h"
 #include "format/url.h"
 #include "stage/pull.h"
+#include "stage/push.h"
 
 static const char *dir;
 static lethe_err err;
@@ -437,6 +438,43 @@ static void parts(void **state) {
     lethe_free(blob);
 }
 
+/* ---- sending --------------------------------------------------------------------------------- */
+
+static void sending(void **state) {
+    (void)state;
+    static const struct {
+        const char *plain, *coded;
+    } cases[] = {{"", ""},
+                 {"f", "Zg=="},
+                 {"fo", "Zm8="},
+                 {"foo", "Zm9v"},
+                 {"foob", "Zm9vYg=="},
+                 {"fooba", "Zm9vYmE="},
+                 {"foobar", "Zm9vYmFy"},
+                 {"\xfb\xff\xbe", "+/++"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lethe_strbuf b = {0};
+        lethe_hub_base64(&b, cases[i].plain, strlen(cases[i].plain));
+        assert_string_equal(lethe_strbuf_str(&b), cases[i].coded);
+        lethe_strbuf_free(&b);
+    }
+    static const struct {
+        const char *path, *want;
+    } models[] = {
+        {"/c/hub/models--me--x-y/snapshots/abc/m.gguf", "me/x-y"},
+        {"models--gpt2/snapshots/abc/m.gguf", "gpt2"},
+        {"/c/models--me--x/blobs/abc", ""},
+        {"/c/xmodels--me--x/snapshots/abc/m", ""},
+        {"/c/models--me--x: [evil]/snapshots/abc/m", ""},
+        {"/c/m.gguf", ""},
+    };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char name[40];
+        lethe_bundle_base_model(models[i].path, name, sizeof name);
+        assert_string_equal(name, models[i].want);
+    }
+}
+
 static void no_memory(void **state) {
     (void)state;
     static const char *const sae[] = {"README.md", "cfg.json", "sae.safetensors"};
@@ -482,7 +520,7 @@ int main(void) {
         cmocka_unit_test(digests),      cmocka_unit_test(addresses),   cmocka_unit_test(headers),
         cmocka_unit_test(repositories), cmocka_unit_test(short_names), cmocka_unit_test(places),
         cmocka_unit_test(lists),        cmocka_unit_test(choosing),    cmocka_unit_test(parts),
-        cmocka_unit_test(no_memory),
+        cmocka_unit_test(sending),      cmocka_unit_test(no_memory),
     };
     dir = test_temp_dir();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
