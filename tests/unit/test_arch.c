@@ -16,105 +16,9 @@
 #include "sae/arch.h"
 #include "sae/encoder.h"
 #include "sae/params.h"
+#include "support/plain_sae.h"
 
 static lethe_err err;
-
-static void normals(float *x, size_t n, double mean, double scale, lethe_rng *r) {
-    for (size_t i = 0; i < n; i++) x[i] = (float)(mean + scale * lethe_rng_normal(r));
-}
-
-/* About one latent in eight fires. */
-static lethe_sae make_sae(lethe_arch arch, lethe_norm norm, bool raw, size_t d, size_t m) {
-    lethe_rng r = lethe_rng_make((uint64_t)arch * 100 + (uint64_t)norm * 10 + raw, d);
-    lethe_sae s;
-    size_t k = m / 8 ? m / 8 : 1;
-    assert_ok(lethe_sae_alloc_as(&s, arch, d, m, arch == LETHE_ARCH_TOPK ? k : 0, &err), &err);
-    s.norm = norm;
-    s.raw_input = raw;
-    double row = 1 / sqrt((double)d);
-    normals(s.W_enc, m * d, 0, row, &r);
-    normals(s.W_dec, m * d, 0, row, &r);
-    normals(s.b_enc, m, -1.2, 0.1, &r);
-    normals(s.b_dec, d, 0.2, 0.3, &r);
-    if (s.threshold) {
-        normals(s.threshold, m, 0.5, 0.3, &r);
-        normals(s.b_enc, m, -0.5, 0.3, &r);
-        s.threshold[0] = -0.5f; /* as 0 */
-    }
-    if (s.r_mag) {
-        normals(s.r_mag, m, 0.1, 0.4, &r);
-        normals(s.b_mag, m, -0.8, 0.6, &r);
-        s.r_mag[0] = -200; /* exp is 0 in float */
-        s.b_mag[0] = 0.25f;
-    }
-    return s;
-}
-
-typedef struct truth {
-    double *u, *a, *z, *x_hat;
-    bool *doubtful; /* [m] so near the edge that rounding decides */
-} truth;
-
-static void *take(size_t n, size_t size) {
-    void *p;
-    assert_ok(lethe_zalloc(&p, n, size, "test data", &err), &err);
-    return p;
-}
-
-static void write_out(const lethe_sae *s, const float *x, truth *o) {
-    const size_t d = s->d, m = s->m;
-    double shift = 0, scale = 1, divide = 1, sum = 0, squares = 0;
-    for (size_t i = 0; i < d; i++) sum += (double)x[i];
-    for (size_t i = 0; i < d; i++) squares += (double)x[i] * (double)x[i];
-    if (s->norm == LETHE_NORM_RESCALE) divide = scale = sqrt(squares) / sqrt((double)d);
-    if (s->norm == LETHE_NORM_LAYER) {
-        double var = 0;
-        shift = sum / (double)d;
-        for (size_t i = 0; i < d; i++) var += ((double)x[i] - shift) * ((double)x[i] - shift);
-        scale = sqrt(var / (double)(d - 1));
-        divide = scale + 1e-5;
-    }
-    for (size_t i = 0; i < d; i++)
-        o->u[i] = ((double)x[i] - shift) / divide - (s->raw_input ? 0 : (double)s->b_dec[i]);
-    for (size_t j = 0; j < m; j++) {
-        double p = 0, a, mag;
-        for (size_t i = 0; i < d; i++) p += (double)s->W_enc[j * d + i] * o->u[i];
-        o->a[j] = a = p + (double)s->b_enc[j];
-        o->doubtful[j] = fabs(a) < 1e-5;
-        o->z[j] = fmax(a, 0);
-        if (s->arch == LETHE_ARCH_JUMPRELU) {
-            o->doubtful[j] |= fabs(a - (double)s->threshold[j]) < 1e-5;
-            if (!(a > (double)s->threshold[j])) o->z[j] = 0;
-        }
-        if (s->arch == LETHE_ARCH_GATED) {
-            mag = exp((double)s->r_mag[j]) * p + (double)s->b_mag[j];
-            o->z[j] = a > 0 ? fmax(mag, 0) : 0;
-        }
-    }
-    for (size_t j = 0; j < m && s->arch == LETHE_ARCH_TOPK; j++) {
-        size_t above = 0;
-        for (size_t l = 0; l < m; l++) above += o->a[l] > o->a[j];
-        if (above >= s->k) o->z[j] = 0;
-    }
-    for (size_t i = 0; i < d; i++) {
-        o->x_hat[i] = (double)s->b_dec[i];
-        for (size_t j = 0; j < m; j++) o->x_hat[i] += o->z[j] * (double)s->W_dec[j * d + i];
-        o->x_hat[i] = o->x_hat[i] * scale + shift;
-    }
-}
-
-static truth truth_make(size_t d, size_t m) {
-    return (truth){take(d, sizeof(double)), take(m, sizeof(double)), take(m, sizeof(double)),
-                   take(d, sizeof(double)), take(m, sizeof(bool))};
-}
-
-static void truth_free(truth *o) {
-    lethe_free(o->u);
-    lethe_free(o->a);
-    lethe_free(o->z);
-    lethe_free(o->x_hat);
-    lethe_free(o->doubtful);
-}
 
 static lethe_codes encode(const lethe_sae *s, const float *x, size_t n) {
     lethe_encoder e;
@@ -127,8 +31,8 @@ static lethe_codes encode(const lethe_sae *s, const float *x, size_t n) {
 }
 
 /* Also the order, and that the places nobody needs say so. */
-static void check_token(const lethe_sae *s, const lethe_codes *c, size_t t, const truth *o) {
-    double *z = take(s->m, sizeof *z);
+static void check_token(const lethe_sae *s, const lethe_codes *c, size_t t, const plain_truth *o) {
+    double *z = plain_take(s->m, sizeof *z);
     float before = INFINITY;
     int32_t last = -1;
     for (size_t i = 0; i < c->k; i++) {
@@ -147,17 +51,17 @@ static void check_token(const lethe_sae *s, const lethe_codes *c, size_t t, cons
 }
 
 static void check(lethe_arch arch, lethe_norm norm, bool raw, size_t n, size_t d, size_t m) {
-    lethe_sae s = make_sae(arch, norm, raw, d, m);
+    lethe_sae s = plain_sae_make(arch, norm, raw, d, m);
     lethe_rng r = lethe_rng_make(n, d * m);
-    float *x = take(n * d, sizeof *x), *hat = take(n * d, sizeof *hat);
-    normals(x, n * d, norm == LETHE_NORM_NONE ? 0 : 3, norm == LETHE_NORM_NONE ? 1 : 7, &r);
+    float *x = plain_take(n * d, sizeof *x), *hat = plain_take(n * d, sizeof *hat);
+    plain_normals(x, n * d, norm == LETHE_NORM_NONE ? 0 : 3, norm == LETHE_NORM_NONE ? 1 : 7, &r);
     for (size_t t = 0; t < n; t += 3) x[t * d + d / 3] *= 20; /* an outlying dimension */
     lethe_codes c = encode(&s, x, n);
     lethe_sae_decode(&s, &c, hat);
-    truth o = truth_make(d, m);
+    plain_truth o = plain_truth_make(d, m);
     size_t most = 0, sure = 0;
     for (size_t t = 0; t < n; t++) {
-        write_out(&s, x + t * d, &o);
+        plain_sae_encode(&s, x + t * d, &o);
         check_token(&s, &c, t, &o);
         size_t fired = 0;
         bool doubt = false;
@@ -172,7 +76,7 @@ static void check(lethe_arch arch, lethe_norm norm, bool raw, size_t n, size_t d
     assert_true(sure > n / 2);
     if (arch != LETHE_ARCH_TOPK) assert_true(c.k + 2 >= most && c.k <= most + 2);
     assert_true((c.scale != NULL) == (norm != LETHE_NORM_NONE));
-    truth_free(&o);
+    plain_truth_free(&o);
     lethe_codes_free(&c);
     lethe_free(x);
     lethe_free(hat);
@@ -197,11 +101,11 @@ static void test_formulas(void **state) {
 static void test_bytes(void **state) {
     (void)state;
     enum { N = 40, D = 96, M = 6000 };
-    float *x = take((size_t)N * D, sizeof *x);
+    float *x = plain_take((size_t)N * D, sizeof *x);
     lethe_rng r = lethe_rng_make(3, 4);
-    normals(x, (size_t)N * D, 0.5, 2, &r);
+    plain_normals(x, (size_t)N * D, 0.5, 2, &r);
     for (lethe_arch a = 0; a < LETHE_ARCH_COUNT; a++) {
-        lethe_sae s = make_sae(a, LETHE_NORM_RESCALE, false, D, M);
+        lethe_sae s = plain_sae_make(a, LETHE_NORM_RESCALE, false, D, M);
         lethe_threads_set(1);
         lethe_codes one = encode(&s, x, N);
         lethe_threads_set(3);
@@ -234,10 +138,10 @@ static void test_bytes(void **state) {
 static void test_growing(void **state) {
     (void)state;
     enum { N = 2100, D = 6, M = 20 };
-    lethe_sae s = make_sae(LETHE_ARCH_RELU, LETHE_NORM_LAYER, false, D, M);
-    float *x = take((size_t)N * D, sizeof *x);
+    lethe_sae s = plain_sae_make(LETHE_ARCH_RELU, LETHE_NORM_LAYER, false, D, M);
+    float *x = plain_take((size_t)N * D, sizeof *x);
     lethe_rng r = lethe_rng_make(3, 5);
-    normals(x, (size_t)N * D, 0.5, 2, &r);
+    plain_normals(x, (size_t)N * D, 0.5, 2, &r);
     memset(x, 0, D * sizeof *x); /* a token without a deviation */
     lethe_encoder e;
     lethe_codes c;
@@ -247,12 +151,12 @@ static void test_growing(void **state) {
     assert_ok(lethe_encode(&e, x, N, &c, NULL, &err), &err);
     assert_true(c.scale[0] == 0 && c.shift[0] == 0);
     lethe_encoder_close(&e);
-    truth o = truth_make(D, M);
+    plain_truth o = plain_truth_make(D, M);
     for (size_t t = 0; t < N; t++) {
-        write_out(&s, x + t * D, &o);
+        plain_sae_encode(&s, x + t * D, &o);
         check_token(&s, &c, t, &o);
     }
-    truth_free(&o);
+    plain_truth_free(&o);
     for (size_t j = 0; j < M; j++) s.b_enc[j] = 100;
     assert_ok(lethe_encoder_open(&e, &s, &err), &err);
     assert_ok(lethe_encode(&e, x, N, &c, NULL, &err), &err);
@@ -303,7 +207,7 @@ static void test_batch(void **state) {
 static void test_jump_and_floor(void **state) {
     (void)state;
     for (lethe_arch a = LETHE_ARCH_RELU; a < LETHE_ARCH_COUNT; a++) {
-        lethe_sae s = make_sae(a, LETHE_NORM_NONE, false, 4, 200);
+        lethe_sae s = plain_sae_make(a, LETHE_NORM_NONE, false, 4, 200);
         for (size_t j = 0; j < s.m; j++) {
             lethe_jump jump = lethe_arch_jump(&s, j);
             float gain = lethe_arch_gain(&s, j), floor = lethe_arch_floor(&s, j, gain);
@@ -326,7 +230,7 @@ static void test_jump_and_floor(void **state) {
 static void damage(const char *path, const char *from, const char *to) {
     lethe_map map;
     assert_ok(lethe_map_open(&map, path, &err), &err);
-    char *bytes = take(map.size, 1);
+    char *bytes = plain_take(map.size, 1);
     memcpy(bytes, map.data, map.size);
     size_t at = 0;
     while (at + strlen(from) <= map.size && memcmp(bytes + at, from, strlen(from)) != 0) at++;
@@ -347,7 +251,7 @@ static void test_files(void **state) {
     snprintf(path, sizeof path, "%s/sae.safetensors", dir);
     for (lethe_arch a = 0; a < LETHE_ARCH_COUNT; a++)
         for (lethe_norm l = 0; l < LETHE_NORM_COUNT; l++) {
-            lethe_sae s = make_sae(a, l, l == LETHE_NORM_LAYER, 7, 20), back;
+            lethe_sae s = plain_sae_make(a, l, l == LETHE_NORM_LAYER, 7, 20), back;
             lethe_sae_meta meta = {.layer = 2, .hook = 1};
             assert_ok(lethe_sae_save(&s, &meta, path, &err), &err);
             assert_ok(lethe_sae_load(&back, &meta, path, 0, &err), &err);
@@ -368,7 +272,7 @@ static void test_files(void **state) {
             if (!st) lethe_sae_free(&back);
             lethe_sae_free(&s);
         }
-    lethe_sae s = make_sae(LETHE_ARCH_JUMPRELU, LETHE_NORM_RESCALE, false, 7, 20), back;
+    lethe_sae s = plain_sae_make(LETHE_ARCH_JUMPRELU, LETHE_NORM_RESCALE, false, 7, 20), back;
     static const struct {
         const char *from, *to, *says;
     } bad[] = {
