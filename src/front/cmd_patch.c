@@ -114,7 +114,8 @@ const lethe_cmd lethe_cmd_patch = {
     .about =
         "Takes the chosen features out of the run's SAE and finds for each the threshold at which\n"
         "it agrees best with the exact gate, the top-k of the whole SAE. Four fifths of the run's\n"
-        "texts calibrate, the rest says how well the two agree. The file is all that --patch "
+        "texts calibrate, the rest says how well the two agree. Features of an SAE of another\n"
+        "architecture have thresholds of their own and keep them. The file is all that --patch "
         "needs.",
     .examples = "  lethe patch\n"
                 "  lethe patch --out runs/llama --scale -3 --to potter.safetensors\n"

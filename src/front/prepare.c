@@ -143,6 +143,17 @@ static lethe_status from_patch(lethe_invocation *in, lethe_err *err) {
     return st;
 }
 
+/* A k that a run keeps of its own training says nothing of a file that knows better; own: that of
+ * the command line or its configuration file, 0: none. */
+static lethe_status k_of_sae(lethe_config *c, int64_t own, lethe_err *err) {
+    if (!c->sae || c->k == own || !lethe_path_exists(c->sae)) return LETHE_OK;
+    lethe_sae_about about;
+    LETHE_TRY(lethe_sae_describe(&about, NULL, c->sae, 0, err));
+    if (about.arch != LETHE_ARCH_TOPK || about.k) c->k = own;
+    lethe_sae_about_free(&about);
+    return LETHE_OK;
+}
+
 /* An SAE that says where it belongs says it for a command line, and a run, that do not. */
 static lethe_status from_sae(lethe_invocation *in, lethe_err *err) {
     lethe_config *c = &in->config;
@@ -182,6 +193,7 @@ static lethe_status check_method(lethe_invocation *in, lethe_err *err) {
 /* run: the settings of the run's own run.json count, where it has one. */
 static lethe_status complete(lethe_invocation *in, bool run, lethe_err *err) {
     lethe_config *c = &in->config;
+    const int64_t k = c->k;
     if (!c->out) LETHE_TRY(lethe_default_out(in, err));
     char *path = lethe_path_join(c->out, "run.json");
     if (!path) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
@@ -193,6 +205,7 @@ static lethe_status complete(lethe_invocation *in, bool run, lethe_err *err) {
         if (c->config) LETHE_TRY(lethe_config_load(c, c->config, in->set, err)); /* wins */
     }
     if (c->patch.n) LETHE_TRY(from_patch(in, err));
+    LETHE_TRY(k_of_sae(c, k, err));
     LETHE_TRY(from_sae(in, err));
     LETHE_TRY(check_method(in, err));
     LETHE_TRY(lethe_config_check_stdin(c, err));

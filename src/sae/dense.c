@@ -73,6 +73,7 @@ static lethe_status alloc_batch(lethe_dense *t, size_t d, size_t m, size_t k, le
 
 lethe_status lethe_dense_open(lethe_dense **out, lethe_sae *sae, const lethe_recipe *recipe,
                               size_t batch, uint64_t total_steps, lethe_err *err) {
+    assert(sae->arch == LETHE_ARCH_TOPK && sae->norm == LETHE_NORM_NONE && !sae->raw_input);
     if (batch == 0 || batch > INT32_MAX)
         return lethe_fail(err, LETHE_USAGE, "a batch of %zu tokens: want 1 to %d", batch,
                           INT32_MAX);

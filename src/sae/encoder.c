@@ -149,7 +149,7 @@ static lethe_status lay_out(active *a, size_t n, lethe_codes *codes, lethe_err *
     for (size_t t = 0; t < n; t++) {
         size_t first = t ? a->end[t - 1] : 0, count = a->end[t] - first;
         uint64_t *key = a->key + first;
-        qsort(key, count, sizeof *key, falling);
+        if (count > 1) qsort(key, count, sizeof *key, falling);
         int32_t *index = codes->index + t * k, spare = 0;
         float *value = codes->value + t * k;
         for (size_t c = 0; c < count; c++) {

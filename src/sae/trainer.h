@@ -71,8 +71,8 @@ typedef struct lethe_step_stats {
 
 typedef struct lethe_trainer lethe_trainer;
 
-/* sae: moved on success. total_steps is what the schedule is laid out for. batch: most tokens a
- * step. */
+/* sae: a topk without a norm that takes b_dec off its input; moved on success. total_steps is what
+ * the schedule is laid out for. batch: most tokens a step. */
 lethe_status lethe_trainer_open(lethe_trainer **out, lethe_sae *sae, const lethe_recipe *recipe,
                                 size_t batch, uint64_t total_steps, lethe_err *err);
 void lethe_trainer_close(lethe_trainer **t);

@@ -285,10 +285,15 @@ static lethe_status bench_decode(job *j, const lethe_env *env, lethe_bench_resul
                    json_string(j->patch_given ? j->o->patch : "of the same features"), &ok);
     lethe_json_put(race->figures, "exact_fired", lethe_json_real(fired_share(j->exact)), &ok);
     lethe_json_put(race->figures, "compact_fired", lethe_json_real(fired_share(j->compact)), &ok);
+    char kind[32];
+    if (j->sae.arch == LETHE_ARCH_TOPK)
+        snprintf(kind, sizeof kind, "k %zu", j->sae.k);
+    else
+        snprintf(kind, sizeof kind, "%s", lethe_arch_name(j->sae.arch));
     lethe_strbuf_addf(&race->note,
-                      "%s SAE of %zu latents, k %zu, %zu %s features after layer %d\n"
+                      "%s SAE of %zu latents, %s, %zu %s features after layer %d\n"
                       "the exact gate fired at %.3g %% of rows, the compact one (%s) at %.3g %%",
-                      j->random_sae ? "random" : "given", j->sae.m, j->sae.k, j->n_features,
+                      j->random_sae ? "random" : "given", j->sae.m, kind, j->n_features,
                       j->random_features ? "random" : "chosen", j->layer,
                       100 * fired_share(j->exact), j->patch_given ? "a patch" : "the same features",
                       100 * fired_share(j->compact));

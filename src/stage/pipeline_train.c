@@ -270,6 +270,7 @@ static void fill_meta(const lethe_pipeline *p, lethe_sae_meta *meta) {
 static lethe_status train_keys(lethe_pipeline *p, const lethe_train_opts *o, json_t **identity,
                                char key[LETHE_HASH_HEX], lethe_err *err) {
     char init_hash[LETHE_HASH_HEX] = "";
+    if (o->init) LETHE_TRY(lethe_train_check_init(o->init, err));
     if (o->init) LETHE_TRY(lethe_sae_hash(o->init, o->k, init_hash, err));
     json_t *of_rows = lethe_run_rows_identity(p), *all = json_object();
     bool ok = of_rows != NULL;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "sae/layout.h"
 
 #define BIAS_ROWS 8192u   /* sample for b_dec's first value */
 #define CHECK_ROWS 16384u /* sample for the finished SAE's figures */
@@ -84,6 +85,21 @@ static lethe_status resume(run *r, lethe_err *err) {
 
 /* ---- the start ------------------------------------------------------------------------------ */
 
+/* Read before the matrices, and before any question of k. */
+lethe_status lethe_train_check_init(const char *path, lethe_err *err) {
+    lethe_sae_about a;
+    LETHE_TRY(lethe_sae_describe(&a, NULL, path, 0, err));
+    lethe_status st = LETHE_OK;
+    if (a.arch != LETHE_ARCH_TOPK || a.norm != LETHE_NORM_NONE || a.raw_input)
+        st = lethe_fail(err, LETHE_USAGE,
+                        "%s: only a topk SAE that takes b_dec off its input and has no norm can be "
+                        "trained on; this is %s, norm %s%s (leave out --init)",
+                        path, lethe_arch_name(a.arch), lethe_norm_name(a.norm),
+                        a.raw_input ? ", raw input" : "");
+    lethe_sae_about_free(&a);
+    return st;
+}
+
 static lethe_status first_sae(const run *r, lethe_sae *sae, lethe_err *err) {
     const lethe_train_opts *o = r->opts;
     size_t d = lethe_source_d(r->source),
@@ -93,17 +109,8 @@ static lethe_status first_sae(const run *r, lethe_sae *sae, lethe_err *err) {
         lethe_sae_init(sae, o->seed);
         return LETHE_OK;
     }
+    LETHE_TRY(lethe_train_check_init(o->init, err));
     LETHE_TRY(lethe_sae_load(sae, NULL, o->init, o->k, err));
-    if (sae->arch != LETHE_ARCH_TOPK || sae->norm != LETHE_NORM_NONE || sae->raw_input) {
-        lethe_fail(
-            err, LETHE_USAGE,
-            "%s: only a topk SAE that takes b_dec off its input and has no norm can be trained "
-            "on; this is %s, norm %s%s (leave out --init)",
-            o->init, lethe_arch_name(sae->arch), lethe_norm_name(sae->norm),
-            sae->raw_input ? ", raw input" : "");
-        lethe_sae_free(sae);
-        return LETHE_USAGE;
-    }
     if (sae->d == d) return LETHE_OK;
     lethe_fail(err, LETHE_MISMATCH,
                "%s: its W_enc is for rows %zu wide, the activations are %zu wide", o->init, sae->d,

@@ -48,4 +48,8 @@ lethe_status lethe_train_run(lethe_source *source, const lethe_train_opts *opts,
                              const char *checkpoint_path, const lethe_env *env,
                              lethe_train_result *result, lethe_err *err);
 
+/* Whether training can go on with the SAE of this file: a topk without a norm that takes b_dec off
+ * its input. Reads no matrix. Fails: USAGE (it cannot), and as lethe_sae_describe. */
+lethe_status lethe_train_check_init(const char *path, lethe_err *err);
+
 #endif
