@@ -6,6 +6,7 @@
 #include <string.h>
 #include <zip.h>
 
+#include "base/io.h"
 #include "base/mem.h"
 
 /* A map as libzip reads files. libzip does not tell where the data of a member begins; `last` does,
@@ -141,8 +142,9 @@ lethe_status lethe_zip_open(lethe_zip **out, const char *path, lethe_err *err) {
     int code = 0;
     if (!z->path)
         st = lethe_fail(err, LETHE_NOMEM, "out of memory for %s", path);
-    else if (!(z->zip = zip_open(path, ZIP_RDONLY, &code)))
-        st = cannot_open(path, code, err);
+    else if (!(z->zip = zip_open(path, ZIP_RDONLY, &code))) /* libzip's NOENT may mean a field */
+        st = cannot_open(
+            path, code == ZIP_ER_NOENT && lethe_path_exists(path) ? ZIP_ER_INCONS : code, err);
     if (st) {
         lethe_zip_close(&z);
         return st;

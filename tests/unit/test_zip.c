@@ -116,6 +116,21 @@ static void damaged(void **state) {
     refused(read_all(&err), &err, "/s.txt: is encrypted");
 }
 
+/* Sizes that say "look at the Zip64 field" where there is none: libzip's word for it is ENOENT. */
+static void missing_zip64(void **state) {
+    (void)state;
+    const pack_member one = {.name = "a.txt", .data = "the quick fox", .n = 13};
+    pack_zip(path, &one, 1);
+    size_t n;
+    unsigned char *data = pack_slurp(path, &n), *entry = memmem(data, n, "PK\1\2", 4);
+    assert_non_null(entry);
+    memset(entry + 20, 0xff, 8);
+    pack_spill(path, data, n);
+    lethe_err err = {0};
+    refused(read_all(&err), &err, "not a whole zip archive");
+    free(data);
+}
+
 /* Any byte changed: never more than a message, and never other text under a name. */
 static void every_byte_changed(void **state) {
     (void)state;
@@ -163,6 +178,7 @@ int main(void) {
         cmocka_unit_test(damaged),
         cmocka_unit_test(no_archive),
         cmocka_unit_test(every_byte_changed),
+        cmocka_unit_test(missing_zip64),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     lethe_free(path);
