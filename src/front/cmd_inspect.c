@@ -3,8 +3,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/mem.h"
 #include "front/prepare.h"
+#include "stage/describe.h"
 
 #define ROWS 20u /* of the table, and cards below it, unless one is asked for */
 #define CARDS 4u
@@ -51,8 +53,40 @@ static void print_text(const lethe_cards *c, const lethe_pipeline *p, bool one, 
     lethe_strbuf_free(&text);
 }
 
+/* A run is looked into; anything else that is named is described. */
+static lethe_status is_run(const char *path, bool *is, lethe_err *err) {
+    char *record = lethe_path_join(path, "run.json");
+    if (!record) return lethe_fail(err, LETHE_NOMEM, "out of memory for a path");
+    *is = lethe_path_exists(record);
+    lethe_free(record);
+    return LETHE_OK;
+}
+
+static lethe_status describe(const lethe_invocation *in, lethe_err *err) {
+    const lethe_config *c = &in->config;
+    const lethe_describe_opts o = {
+        .k = c->k > 0 ? (size_t)c->k : 0, .model = c->model, .env = in->env};
+    json_t *about;
+    LETHE_TRY(lethe_describe(&about, c->from, &o, err));
+    if (c->json) return lethe_print_json(about, err);
+    lethe_strbuf text = {0};
+    lethe_describe_text(about, &text);
+    fputs(lethe_strbuf_str(&text), stdout);
+    lethe_status st = text.status ? lethe_fail(err, LETHE_NOMEM, "out of memory") : LETHE_OK;
+    lethe_strbuf_free(&text);
+    json_decref(about);
+    return st;
+}
+
 static lethe_status run(lethe_invocation *in, lethe_err *err) {
     lethe_pipeline p;
+    if (in->config.from) {
+        bool is = false;
+        LETHE_TRY(is_run(in->config.from, &is, err));
+        if (!is) return describe(in, err);
+        LETHE_TRY(
+            lethe_config_set(&in->config, lethe_setting_find("out"), in->config.from, true, err));
+    }
     LETHE_TRY(lethe_prepare_pipeline(in, &p, err));
     lethe_cards cards = {0};
     bool saved, one = in->config.feature >= 0;
@@ -71,17 +105,25 @@ static lethe_status run(lethe_invocation *in, lethe_err *err) {
 
 const lethe_cmd lethe_cmd_inspect = {
     .name = "inspect",
-    .brief = "feature cards: what a feature is, before you remove it",
-    .usage =
-        "usage: lethe inspect [--out DIR] [--feature N] [--sae FILE --features FILE] [options]",
-    .about = "For each chosen feature: the passages it fires on most, a histogram, how often it "
-             "fires on\n"
-             "which text, the tokens it makes likelier and less likely (logit lens), and its share "
-             "of the\n"
-             "effect. Writes cards.json into the run, which \"lethe report\" shows.",
-    .examples = "  lethe inspect\n"
+    .brief = "what a file is; feature cards: what a feature is, before you remove it",
+    .usage = "usage: lethe inspect FILE|DIR [--model MODEL] [--k K]\n"
+             "       lethe inspect [RUN] [--feature N] [--sae FILE --features FILE] [options]",
+    .about =
+        "FILE or DIR: what it is. An SAE of any project (format, architecture and formula, shapes, "
+        "layer,\n"
+        "norms, latents that can do nothing), a patch, a list of features, a model, activations; "
+        "with\n"
+        "--model whether it fits. A RUN: for each chosen feature: the passages it fires on most, a "
+        "histogram, how often it "
+        "fires on\n"
+        "which text, the tokens it makes likelier and less likely (logit lens), and its share "
+        "of the\n"
+        "effect. Writes cards.json into the run, which \"lethe report\" shows.",
+    .examples = "  lethe inspect sae/layers.15 --model llama-2-7b-chat.Q4_0.gguf\n"
+                "  lethe inspect\n"
                 "  lethe inspect --out runs/llama --feature 1145\n"
                 "  lethe inspect --json | jq '.features[0].promotes'",
     .takes = LETHE_FOR_MODEL | LETHE_FOR_TEXT | LETHE_FOR_RUN | LETHE_FOR_SAE | LETHE_FOR_INSPECT,
+    .word = "from",
     .run = run,
 };

@@ -34,7 +34,7 @@ typedef struct lethe_cmd {
 extern const lethe_cmd lethe_cmd_forget, lethe_cmd_harvest, lethe_cmd_train, lethe_cmd_features,
     lethe_cmd_eval, lethe_cmd_judge, lethe_cmd_encode, lethe_cmd_tune, lethe_cmd_patch,
     lethe_cmd_bench, lethe_cmd_report, lethe_cmd_inspect, lethe_cmd_chat, lethe_cmd_serve,
-    lethe_cmd_pull, lethe_cmd_push;
+    lethe_cmd_pull, lethe_cmd_push, lethe_cmd_convert;
 
 /* Reads the words behind the command into in->config. *help: --help was asked for.
  * Fails: USAGE (unknown option, with the nearest known one; a missing value; a stray word). */

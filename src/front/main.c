@@ -17,10 +17,11 @@
 #include "lm/lm.h"
 
 static const lethe_cmd *const commands[] = {
-    &lethe_cmd_forget, &lethe_cmd_harvest, &lethe_cmd_train,   &lethe_cmd_features,
-    &lethe_cmd_eval,   &lethe_cmd_judge,   &lethe_cmd_encode,  &lethe_cmd_patch,
-    &lethe_cmd_tune,   &lethe_cmd_bench,   &lethe_cmd_inspect, &lethe_cmd_report,
-    &lethe_cmd_chat,   &lethe_cmd_serve,   &lethe_cmd_pull,    &lethe_cmd_push,
+    &lethe_cmd_forget, &lethe_cmd_harvest, &lethe_cmd_train,  &lethe_cmd_features,
+    &lethe_cmd_eval,   &lethe_cmd_judge,   &lethe_cmd_encode, &lethe_cmd_convert,
+    &lethe_cmd_patch,  &lethe_cmd_tune,    &lethe_cmd_bench,  &lethe_cmd_inspect,
+    &lethe_cmd_report, &lethe_cmd_chat,    &lethe_cmd_serve,  &lethe_cmd_pull,
+    &lethe_cmd_push,
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 

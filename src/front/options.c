@@ -150,7 +150,8 @@ void lethe_options_help(const lethe_cmd *cmd, FILE *to) {
         {LETHE_FOR_FEATURES, "Features"},
         {LETHE_FOR_EVAL, "Intervention and evaluation"},
         {LETHE_FOR_JUDGE, "Judge"},
-        {LETHE_FOR_SAE | LETHE_FOR_ENCODE | LETHE_FOR_RUN | LETHE_FOR_PATCH | LETHE_FOR_REMOVAL,
+        {LETHE_FOR_SAE | LETHE_FOR_ENCODE | LETHE_FOR_RUN | LETHE_FOR_PATCH | LETHE_FOR_REMOVAL |
+             LETHE_FOR_CONVERT,
          "Files"},
         {LETHE_FOR_REPORT | LETHE_FOR_INSPECT, "What to show"},
         {LETHE_FOR_TUNE, "Search"},

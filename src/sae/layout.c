@@ -51,7 +51,7 @@ static lethe_status refuse_others(const lethe_layout_source *s, lethe_err *err) 
 static lethe_status read_ours(const lethe_layout_source *s, lethe_plan *p) {
     const json_t *v = lethe_bundle_values(s->bundle);
     const char *hash = json_string_value(json_object_get(v, "model_hash"));
-    if (hash && strlen(hash) < sizeof p->meta.model_hash) strcpy(p->meta.model_hash, hash);
+    if (hash && strlen(hash) < sizeof p->meta.model_hash) memcpy(p->meta.model_hash, hash, strlen(hash) + 1);
     return LETHE_OK;
 }
 

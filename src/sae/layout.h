@@ -39,6 +39,10 @@ lethe_status lethe_sae_describe(lethe_sae_about *out, lethe_sae_meta *meta, cons
                                 size_t k, lethe_err *err);
 void lethe_sae_about_free(lethe_sae_about *a); /* accepts a zeroed one; zeroes it */
 
+/* Whether there is a tensor of those that every SAE has one of; what is wrong with it is another
+ * question. */
+bool lethe_sae_resembles(const lethe_bundle *b);
+
 /* Fingerprint of all that an SAE is read from: of the file, or of weights and configuration.
  * Fails: as lethe_sae_describe; IO. */
 lethe_status lethe_sae_hash(const char *path, size_t k, char out[LETHE_HASH_HEX], lethe_err *err);

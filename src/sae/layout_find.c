@@ -49,6 +49,10 @@ static const char *find_prefix(const lethe_bundle *b) {
     return NULL;
 }
 
+bool lethe_sae_resembles(const lethe_bundle *b) {
+    return find_prefix(b) != NULL;
+}
+
 /* ---- folders --------------------------------------------------------------------------------- */
 
 typedef struct search {

@@ -33,6 +33,7 @@
 #define SERVE LETHE_FOR_SERVE
 #define PULL LETHE_FOR_PULL
 #define PUSH LETHE_FOR_PUSH
+#define CONVERT LETHE_FOR_CONVERT
 #define KEEP true
 #define ONCE false
 #define AT(field) offsetof(lethe_config, field)
@@ -41,9 +42,9 @@ const lethe_setting lethe_settings[] = {
     /* Model */
     {"model", "m", LETHE_KIND_PATH, AT(model), MODEL | BENCH, KEEP, NULL, "FILE",
      "GGUF file of the language model; in a run not given: the embedded demonstration model"},
-    {"layer", "L", LETHE_KIND_INT, AT(layer), MODEL | BENCH, KEEP, "-1", "N",
+    {"layer", "L", LETHE_KIND_INT, AT(layer), MODEL | BENCH | CONVERT, KEEP, "-1", "N",
      "layer whose residual stream is used, from 0; -1: the middle one"},
-    {"hook", NULL, LETHE_KIND_STR, AT(hook), MODEL, KEEP, "post", "pre|post",
+    {"hook", NULL, LETHE_KIND_STR, AT(hook), MODEL | CONVERT, KEEP, "post", "pre|post",
      "take the stream before or after the layer"},
     {"ctx-len", NULL, LETHE_KIND_INT, AT(ctx_len), MODEL | BENCH, KEEP, "0", "N",
      "tokens of a window; 0: 512, or what the model was trained with if that is less"},
@@ -94,7 +95,7 @@ const lethe_setting lethe_settings[] = {
      "latents per dimension of the stream"},
     {"latents", NULL, LETHE_KIND_INT, AT(latents), TRAIN | BENCH, KEEP, "0", "M",
      "number of latents, instead of --expansion"},
-    {"k", NULL, LETHE_KIND_INT, AT(k), TRAIN | SAE | BENCH, KEEP, "0", "K",
+    {"k", NULL, LETHE_KIND_INT, AT(k), TRAIN | SAE | BENCH | CONVERT, KEEP, "0", "K",
      "active latents a token; 0: 32, or what the SAE file says"},
     {"epochs", NULL, LETHE_KIND_INT, AT(epochs), TRAIN, KEEP, "3", "N",
      "passes over the activations"},
@@ -303,8 +304,9 @@ const lethe_setting lethe_settings[] = {
     {"format", NULL, LETHE_KIND_STR, AT(format), REPORT, ONCE, "all", "LIST",
      "what to write: all that can be made, or some of html, plots, latex, csv, text with commas "
      "between"},
-    {"from", NULL, LETHE_KIND_STR, AT(from), REPORT, ONCE, NULL, "PATH",
-     "run directory or file of results to report on; not given: the run of --out"},
+    {"from", NULL, LETHE_KIND_STR, AT(from), REPORT | INSPECT | CONVERT, ONCE, NULL, "PATH",
+     "what to look at. report: run directory or file of results, not given: the run of --out; "
+     "inspect: a run, or any file or folder to describe; convert: an SAE or a list of features"},
 
     /* Search */
     {"minutes", NULL, LETHE_KIND_NUM, AT(minutes), TUNE, ONCE, "0", "X",
@@ -368,17 +370,22 @@ const lethe_setting lethe_settings[] = {
 
     /* Files and output */
     {"sae", NULL, LETHE_KIND_PATH, AT(sae), SAE | BENCH | TUNE, ONCE, NULL, "FILE",
-     "the SAE; in a run not given: its sae.safetensors"},
+     "the SAE, a file or folder of any project (docs/formats.md); in a run not given: its "
+     "sae.safetensors"},
     {"features", NULL, LETHE_KIND_PATH, AT(features), EVAL | PATCH | BENCH | INSPECT | USE, ONCE,
-     NULL, "FILE", "chosen features; in a run not given: its features.json"},
+     NULL, "FILE",
+     "chosen features, or the reference experiment's layer_L_features.pt; in a run not given: its "
+     "features.json"},
     {"patch", NULL, LETHE_KIND_PATHS, AT(patch), REMOVAL | BENCH, ONCE, NULL, "FILE..",
      "removals that \"lethe patch\" wrote, instead of SAE and features; each brings layer, hook "
      "and "
      "method along"},
-    {"to", NULL, LETHE_KIND_STR, AT(to), PATCH, ONCE, NULL, "FILE",
-     "the patch to write; not given: patch.safetensors of the run"},
-    {"out", "o", LETHE_KIND_STR, AT(out), PUSH | RUN | HARVEST | ENCODE | REPORT | USE, ONCE, NULL,
-     "PATH", "where results go; of a run: its directory, runs/demo or runs/MODEL if not given"},
+    {"to", NULL, LETHE_KIND_STR, AT(to), PATCH | CONVERT, ONCE, NULL, "FILE|FORMAT",
+     "patch: the file to write, not given: patch.safetensors of the run; convert: lethe, plain, "
+     "saelens or sparsify, of features json or csv"},
+    {"out", "o", LETHE_KIND_STR, AT(out), PUSH | RUN | HARVEST | ENCODE | REPORT | USE | CONVERT,
+     ONCE, NULL, "PATH",
+     "where results go; of a run: its directory, runs/demo or runs/MODEL if not given"},
     {"config", "c", LETHE_KIND_STR, AT(config), RUN | USE, ONCE, NULL, "FILE",
      "settings from a JSON file; options on the command line win"},
     {"fresh", NULL, LETHE_KIND_FLAG, AT(fresh), RUN, ONCE, NULL, NULL,

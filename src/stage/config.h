@@ -53,7 +53,8 @@ enum {
     LETHE_FOR_CHAT = 1 << 23,    /* lethe chat alone */
     LETHE_FOR_SERVE = 1 << 24,   /* lethe serve */
     LETHE_FOR_PULL = 1 << 25,    /* lethe pull */
-    LETHE_FOR_PUSH = 1 << 26     /* lethe push */
+    LETHE_FOR_PUSH = 1 << 26,    /* lethe push */
+    LETHE_FOR_CONVERT = 1 << 27  /* lethe convert */
 };
 
 typedef struct lethe_config {

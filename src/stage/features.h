@@ -164,7 +164,13 @@ void lethe_feature_set_table(const lethe_feature_set *s, size_t rows, lethe_strb
 
 lethe_status lethe_feature_set_save(const lethe_feature_set *s, const char *path, lethe_err *err);
 
-/* Every key's type and range is checked, indices are distinct. Fails: NOTFOUND, FORMAT. */
+/* One row a feature, best first, with a line of names; for spreadsheets. */
+lethe_status lethe_feature_set_save_csv(const lethe_feature_set *s, const char *path,
+                                        lethe_err *err);
+
+/* features.json, or the reference experiment's layer_L_features.pt, which lacks thresholds
+ * (defaults here), numbers of tokens (0) and names ("", -1). Every key's type and range is checked,
+ * indices are distinct. Fails: NOTFOUND, FORMAT. */
 lethe_status lethe_feature_set_load(lethe_feature_set *out, const char *path, lethe_err *err);
 
 #endif

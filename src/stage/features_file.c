@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * features.json. Three tables name the file's fields, and writer and reader both walk them, so they
- * cannot drift apart.
+ * features.json, and the same as CSV. Three tables name the file's fields, and writer and reader
+ * both walk them, so they cannot drift apart.
  */
 #include <float.h>
 #include <limits.h>
 #include <string.h>
 
+#include "base/io.h"
 #include "base/mem.h"
-#include "format/jsonio.h"
+#include "base/strbuf.h"
 #include "stage/ablate.h"
-#include "stage/features.h"
+#include "stage/features_parts.h"
 
 #define MAX_COUNT ((int64_t)1 << 53) /* a whole number that every JSON reader keeps */
 
@@ -137,7 +138,23 @@ static json_t *feature_json(const lethe_feature *f, bool *ok) {
     return o;
 }
 
+/* Statistics from elsewhere may be what a reader of ours would refuse. */
+static lethe_status check_reals(const lethe_feature_set *s, const char *path, lethe_err *err) {
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t f = 0; f < COUNT(feature_reals); f++) {
+            const real_field *r = &feature_reals[f];
+            double v;
+            memcpy(&v, (const char *)&s->item[i] + r->offset, sizeof v);
+            if (v >= r->lo && v <= r->hi) continue;
+            return lethe_fail(err, LETHE_FORMAT,
+                              "%s: not written: %s of feature %d is %g, want %g to %g", path,
+                              r->key, (int)s->item[i].index, v, r->lo, r->hi);
+        }
+    return LETHE_OK;
+}
+
 lethe_status lethe_feature_set_save(const lethe_feature_set *s, const char *path, lethe_err *err) {
+    LETHE_TRY(check_reals(s, path, err));
     bool ok = true;
     json_t *top = json_object(), *thresholds = json_object(), *corpora = json_object(),
            *removed = json_object(), *features = json_array();
@@ -173,6 +190,36 @@ lethe_status lethe_feature_set_save(const lethe_feature_set *s, const char *path
 
     lethe_status st = lethe_json_save(ok ? top : NULL, path, err);
     json_decref(top);
+    return st;
+}
+
+lethe_status lethe_feature_set_save_csv(const lethe_feature_set *s, const char *path,
+                                        lethe_err *err) {
+    lethe_strbuf b = {0};
+    lethe_strbuf_adds(&b, "rank,index");
+    for (size_t f = 0; f < COUNT(feature_counts); f++)
+        lethe_strbuf_addf(&b, ",%s", feature_counts[f].key);
+    for (size_t f = 0; f < COUNT(feature_reals); f++)
+        lethe_strbuf_addf(&b, ",%s", feature_reals[f].key);
+    lethe_strbuf_adds(&b, "\n");
+    for (size_t i = 0; i < s->n; i++) {
+        const char *at = (const char *)&s->item[i];
+        lethe_strbuf_addf(&b, "%zu,%d", i + 1, (int)s->item[i].index);
+        for (size_t f = 0; f < COUNT(feature_counts); f++) {
+            uint64_t v;
+            memcpy(&v, at + feature_counts[f].offset, sizeof v);
+            lethe_strbuf_addf(&b, ",%llu", (unsigned long long)v);
+        }
+        for (size_t f = 0; f < COUNT(feature_reals); f++) {
+            double v;
+            memcpy(&v, at + feature_reals[f].offset, sizeof v);
+            lethe_strbuf_addf(&b, ",%.9g", v);
+        }
+        lethe_strbuf_adds(&b, "\n");
+    }
+    lethe_status st = b.status ? lethe_fail(err, LETHE_NOMEM, "out of memory writing %s", path)
+                               : lethe_write_file(path, b.data, b.len, err);
+    lethe_strbuf_free(&b);
     return st;
 }
 
@@ -296,7 +343,7 @@ static lethe_status read_feature(const lethe_json_ref *o, size_t m, lethe_featur
     return LETHE_OK;
 }
 
-static lethe_status check_distinct(const lethe_feature_set *s, const char *path, lethe_err *err) {
+lethe_status lethe_feature_set_check(const lethe_feature_set *s, const char *path, lethe_err *err) {
     int32_t *index = NULL;
     LETHE_TRY(lethe_feature_set_indices(s, &index, err));
     lethe_err why;
@@ -318,10 +365,22 @@ static lethe_status read_features(const lethe_json_ref *top, lethe_feature_set *
         lethe_json_ref o = lethe_json_item(&list, s->n);
         LETHE_TRY(read_feature(&o, s->m, &s->item[s->n], err));
     }
-    return check_distinct(s, list.file, err);
+    return lethe_feature_set_check(s, list.file, err);
+}
+
+/* A checkpoint is a zip archive; JSON does not begin so. */
+static lethe_status is_checkpoint(const char *path, bool *is, lethe_err *err) {
+    lethe_map map;
+    LETHE_TRY(lethe_map_open(&map, path, err));
+    *is = map.size >= 4 && !memcmp(map.data, "PK\3\4", 4);
+    lethe_map_close(&map);
+    return LETHE_OK;
 }
 
 lethe_status lethe_feature_set_load(lethe_feature_set *out, const char *path, lethe_err *err) {
+    bool checkpoint;
+    LETHE_TRY(is_checkpoint(path, &checkpoint, err));
+    if (checkpoint) return lethe_feature_set_load_pt(out, path, err);
     json_t *j = NULL;
     LETHE_TRY(lethe_json_load(&j, path, err));
     lethe_feature_set s = {0};
