@@ -54,6 +54,7 @@ static void read_info(lethe_lm *lm) {
     }
     llama_model_meta_val_str(lm->model, "general.architecture", i->arch, sizeof i->arch);
     i->n_layer = llama_model_n_layer(lm->model);
+    if (!i->n_layer) i->n_layer = (int)arch_number(lm, "block_count"); /* without the weights */
     i->d_model = (size_t)llama_model_n_embd(lm->model);
     if (!i->d_model) i->d_model = (size_t)arch_number(lm, "embedding_length"); /* no weights */
     i->n_vocab = (size_t)llama_vocab_n_tokens(lm->vocab);

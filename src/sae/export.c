@@ -14,11 +14,8 @@
 
 #include "base/io.h"
 #include "base/mem.h"
-#include "format/jsonio.h"
-#include "format/safetensors.h"
+#include "sae/layout_parts.h"
 #include "sae/params.h"
-
-#define STRIP 16 /* rows of a turned matrix at a time */
 
 bool lethe_sae_format_from_name(const char *name, lethe_sae_format *out) {
     static const char *const names[LETHE_SAE_FORMAT_COUNT] = {"lethe", "plain", "saelens",
@@ -40,17 +37,8 @@ static lethe_status no_memory(lethe_err *err) {
 /* x [m, d] as a tensor [d, m]. */
 static lethe_status put_turned(lethe_st_writer *w, const char *name, const float *x, size_t d,
                                size_t m, lethe_err *err) {
-    float *strip;
-    LETHE_TRY(lethe_alloc(&strip, m, STRIP * sizeof *strip, "rows of a matrix", err));
     lethe_st_begin(w, name, LETHE_F32, 2, (const size_t[]){d, m});
-    for (size_t i = 0; i < d; i += STRIP) {
-        size_t rows = d - i < STRIP ? d - i : STRIP;
-        for (size_t j = 0; j < m; j++)
-            for (size_t r = 0; r < rows; r++) strip[r * m + j] = x[j * d + i + r];
-        lethe_st_put(w, strip, rows * m * sizeof *strip);
-    }
-    lethe_free(strip);
-    return LETHE_OK;
+    return lethe_sae_put_turned(w, x, d, m, err);
 }
 
 static void put_matrix(lethe_st_writer *w, const char *name, const float *x, size_t d, size_t m) {

@@ -13,6 +13,7 @@
 #define LETHE_SAE_LAYOUT_PARTS_H
 
 #include "format/jsonio.h"
+#include "format/safetensors.h"
 #include "sae/layout.h"
 
 typedef enum lethe_cfg_file {
@@ -119,6 +120,10 @@ void lethe_plan_folded(lethe_plan *p, const char *what);
 
 /* "FILE: LAYOUT: what (why)": an SAE that is known and of no use here. */
 lethe_status lethe_layout_refuse(const lethe_layout_source *s, const char *what, lethe_err *err);
+
+/* The other way: x [m, d] as the data of a tensor [d, m] that was begun. */
+lethe_status lethe_sae_put_turned(lethe_st_writer *w, const float *x, size_t d, size_t m,
+                                  lethe_err *err);
 
 /* ---- the projects ---------------------------------------------------------------------------- */
 

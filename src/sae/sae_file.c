@@ -9,14 +9,14 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "format/safetensors.h"
+#include "sae/layout_parts.h"
 #include "sae/params.h"
 
 /* Rows of the [d, m] matrix in a file that are turned at a time. */
 #define TURN 16
 
-static lethe_status put_turned(lethe_st_writer *w, const float *x, size_t d, size_t m,
-                               lethe_err *err) {
+lethe_status lethe_sae_put_turned(lethe_st_writer *w, const float *x, size_t d, size_t m,
+                                  lethe_err *err) {
     float *strip;
     LETHE_TRY(lethe_alloc(&strip, m, TURN * sizeof *strip, "rows of W_enc", err));
     for (size_t i = 0; i < d; i += TURN) {
@@ -65,7 +65,7 @@ lethe_status lethe_sae_save(const lethe_sae *sae, const lethe_sae_meta *meta, co
             continue;
         }
         lethe_st_begin(w, info->name, LETHE_F32, 2, (const size_t[]){cols, rows});
-        lethe_status st = put_turned(w, x, cols, rows, err);
+        lethe_status st = lethe_sae_put_turned(w, x, cols, rows, err);
         if (st) {
             lethe_st_abort(&w);
             return st;

@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "format/safetensors.h"
+#include "sae/encoder.h"
 #include "sae/layout.h"
 
 typedef struct golden {
@@ -141,6 +142,21 @@ static float *read_tensor(const lethe_st *st, const char *name, size_t *rows) {
     return x;
 }
 
+/* The same by the library. */
+static void encode(const lethe_sae *s, const float *x, size_t n, float *z, float *x_hat) {
+    lethe_encoder e;
+    lethe_codes codes = {0};
+    assert_ok(lethe_encoder_open(&e, s, &err), &err);
+    assert_ok(lethe_codes_alloc(&codes, n, s->k, &err), &err);
+    assert_ok(lethe_encode(&e, x, n, &codes, NULL, &err), &err);
+    lethe_sae_decode(s, &codes, x_hat);
+    memset(z, 0, n * s->m * sizeof *z);
+    for (size_t i = 0; i < n * codes.k; i++)
+        if (codes.value[i] > 0) z[i / codes.k * s->m + (size_t)codes.index[i]] = codes.value[i];
+    lethe_codes_free(&codes);
+    lethe_encoder_close(&e);
+}
+
 static void check_forward(const golden *c, const lethe_sae *s) {
     char path[160];
     lethe_st *st;
@@ -153,6 +169,9 @@ static void check_forward(const golden *c, const lethe_sae *s) {
     assert_ok(lethe_alloc(&got_z, n * s->m, sizeof *got_z, "z", &err), &err);
     assert_ok(lethe_alloc(&got_x, n * s->d, sizeof *got_x, "x_hat", &err), &err);
     for (size_t t = 0; t < n; t++) forward(s, x + t * s->d, got_z + t * s->m, got_x + t * s->d);
+    assert_close(got_z, z, n * s->m, c->tol, c->folder);
+    assert_close(got_x, x_hat, n * s->d, c->tol, c->folder);
+    encode(s, x, n, got_z, got_x);
     assert_close(got_z, z, n * s->m, c->tol, c->folder);
     assert_close(got_x, x_hat, n * s->d, c->tol, c->folder);
     lethe_free(x);

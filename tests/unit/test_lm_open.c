@@ -172,6 +172,7 @@ static void tokenizer_only(void **state) {
     o.hash = false;
     assert_ok(lethe_lm_open(&lm, model, &o, NULL, &err), &err);
     assert_string_equal(lethe_lm_get_info(lm)->hash, "");
+    assert_int_equal(lethe_lm_get_info(lm)->n_layer, 3);
     lethe_tokens t = {0};
     assert_ok(lethe_lm_tokenize(lm, "a", 1, true, false, &t, &err), &err);
     assert_true(t.n >= 2);
