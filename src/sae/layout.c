@@ -51,7 +51,8 @@ static lethe_status refuse_others(const lethe_layout_source *s, lethe_err *err) 
 static lethe_status read_ours(const lethe_layout_source *s, lethe_plan *p) {
     const json_t *v = lethe_bundle_values(s->bundle);
     const char *hash = json_string_value(json_object_get(v, "model_hash"));
-    if (hash && strlen(hash) < sizeof p->meta.model_hash) memcpy(p->meta.model_hash, hash, strlen(hash) + 1);
+    if (hash && strlen(hash) < sizeof p->meta.model_hash)
+        memcpy(p->meta.model_hash, hash, strlen(hash) + 1);
     return LETHE_OK;
 }
 
@@ -61,6 +62,11 @@ lethe_status lethe_layout_plan(lethe_layout_source *s, lethe_plan *out, lethe_er
                     .dec_mul = 1,
                     .b_dec_mul = 1,
                     .meta = {.layer = -1, .hook = -1}};
+    const char *format =
+        json_string_value(json_object_get(lethe_bundle_values(s->bundle), "format"));
+    if (format && !strncmp(format, "lethe-patch-", 12))
+        return lethe_fail(err, LETHE_FORMAT, "%s: a patch, not an SAE (pass it as --patch)",
+                          s->weights);
     LETHE_TRY(refuse_others(s, err));
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
         if (!layouts[i]->is(s)) continue;

@@ -15,7 +15,7 @@ ok "$LETHE" --help
 check "help lists every command" grep -q "lethe encode" out
 check "help goes to standard output" [ ! -s err ]
 
-for command in forget harvest train features eval judge encode patch bench report inspect chat serve pull push; do
+for command in forget harvest train features eval judge encode convert patch bench report inspect chat serve pull push; do
     ok "$LETHE" $command --help
     check "$command --help shows usage" grep -q "^usage: lethe $command" out
     check "$command --help shows an example" grep -q "^  lethe $command" out

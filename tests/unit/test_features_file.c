@@ -5,6 +5,7 @@
  */
 #include "support/support.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "base/mem.h"
 #include "format/jsonio.h"
 #include "stage/features.h"
+#include "support/containers.h"
 
 static const char *dir;
 static char *good;
@@ -240,6 +242,90 @@ static void table(void **state) {
     lethe_strbuf_free(&b);
 }
 
+/* ---- the reference experiment's file --------------------------------------------------------- */
+
+typedef struct pt_list {
+    int64_t index[3];
+    float freq[4];  /* target_freq, of all latents */
+    float score[3]; /* of those listed */
+    size_t freqs;   /* elements of freq that are written */
+    int64_t selected;
+    const char *says;
+} pt_list;
+
+static void put_tensor(lethe_strbuf *p, const char *name, const char *storage, const char *key,
+                       size_t n) {
+    py_view v = {.storage = storage,
+                 .key = key,
+                 .elements = (int64_t)n,
+                 .ndim = 1,
+                 .shape = {(int64_t)n},
+                 .stride = {1}};
+    py_text(p, name);
+    py_tensor(p, &v);
+}
+
+static void write_list(const char *path, const pt_list *l) {
+    lethe_strbuf pickle = {0}, zip = {0};
+    lethe_strbuf_add(&pickle, "\x80\x02}(", 4);
+    put_tensor(&pickle, "indices", "LongStorage", "0", 3);
+    if (l->freqs) put_tensor(&pickle, "target_freq", "FloatStorage", "1", l->freqs);
+    put_tensor(&pickle, "score", "FloatStorage", "2", 3);
+    py_text(&pickle, "selected_k");
+    py_int(&pickle, l->selected);
+    lethe_strbuf_add(&pickle, "u.", 2);
+    const raw_member member[] = {
+        {.name = "f/data.pkl", .data = pickle.data, .n = pickle.len},
+        {.name = "f/data/0", .data = l->index, .n = sizeof l->index},
+        {.name = "f/data/1", .data = l->freq, .n = l->freqs * sizeof *l->freq},
+        {.name = "f/data/2", .data = l->score, .n = sizeof l->score},
+    };
+    raw_zip(&zip, member, 4);
+    assert_ok(lethe_write_file(path, zip.data, zip.len, &err), &err);
+    lethe_strbuf_free(&pickle);
+    lethe_strbuf_free(&zip);
+}
+
+static void reference(void **state) {
+    (void)state;
+    static const pt_list lists[] = {
+        {{3, 0, 1}, {0.1f, 0.2f, 0.3f, 0.4f}, {9, 8, 7}, 4, 2, NULL},
+        {{3, 0, 4}, {0.1f, 0.2f, 0.3f, 0.4f}, {9, 8, 7}, 4, 3, "features:"},
+        {{3, 0, 3}, {0.1f, 0.2f, 0.3f, 0.4f}, {9, 8, 7}, 4, 3, "features:"},
+        {{3, 0, -1}, {0.1f, 0.2f, 0.3f, 0.4f}, {9, 8, 7}, 4, 3, "features:"},
+        {{3, 0, 1}, {0.1f, 0.2f, 0.3f, 0.4f}, {9, 8, 7}, 4, 4, "selected_k: got 4"},
+        {{3, 0, 1}, {0.1f, 0.2f, 0.3f, 0.4f}, {9, 8, 7}, 4, 0, "selected_k: got 0"},
+        {{3, 0, 1}, {0.1f, 0.2f, 0.3f, -1}, {9, 8, 7}, 4, 3, "\"target_freq\": element 3 is -1"},
+        {{3, 0, 1}, {0.1f, 0.2f, 0.3f, 0.4f}, {NAN, 8, 7}, 4, 3, "\"score\": element 0 is nan"},
+        {{1, 0, 2}, {0.1f, 0.2f, 0.3f, 0.4f}, {9, 8, 7}, 2, 3, "\"target_freq\": got 2 elements"},
+    };
+    char path[600];
+    snprintf(path, sizeof path, "%s/layer_7_features.pt", dir);
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        lethe_feature_set s = {0};
+        write_list(path, &lists[i]);
+        lethe_status st = lethe_feature_set_load(&s, path, &err);
+        if (lists[i].says) {
+            if (st != LETHE_FORMAT || !strstr(err.text, lists[i].says))
+                fail_msg("list %zu: status %d, %s", i, (int)st, st ? err.text : "");
+            assert_null(s.item);
+            continue;
+        }
+        assert_ok(st, &err);
+        assert_true(s.n == 2 && s.m == 4 && s.sae.layer == 7 && s.sae.hook == 1);
+        assert_true(s.item[0].index == 3 && s.item[0].forget.freq == (double)0.4f);
+        assert_true(s.item[0].score == 9 && s.item[1].score == 8 && s.item[1].index == 0);
+        lethe_feature_set_free(&s);
+    }
+    const char *golden = test_shared("golden/formats/reference_pt/layer_15_features.pt");
+    if (!golden) return;
+    lethe_feature_set s = {0};
+    assert_ok(lethe_feature_set_load(&s, golden, &err), &err);
+    assert_true(s.n == 100 && s.m == 192 && s.sae.layer == 15 && s.item[0].index == 104);
+    assert_int_equal(s.item[0].forget.fires, 614);
+    lethe_feature_set_free(&s);
+}
+
 int main(void) {
     dir = test_temp_dir();
     good = lethe_path_join(dir, "features.json");
@@ -249,7 +335,7 @@ int main(void) {
         cmocka_unit_test(round_trip),     cmocka_unit_test(every_key),
         cmocka_unit_test(without_select), cmocka_unit_test(out_of_range),
         cmocka_unit_test(twice),          cmocka_unit_test(table),
-        cmocka_unit_test(no_memory),
+        cmocka_unit_test(no_memory),      cmocka_unit_test(reference),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     lethe_feature_set_free(&original);
