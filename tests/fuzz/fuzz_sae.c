@@ -160,8 +160,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     char path[128];
     if (!n) return 0;
     if (!folder[0]) {
-        snprintf(folder, sizeof folder, "/tmp/fuzz-sae-XXXXXX");
-        must(mkdtemp(folder) != NULL);
+        snprintf(folder, sizeof folder, "/dev/shm/fuzz-sae-XXXXXX"); /* in memory, where there is */
+        if (!mkdtemp(folder)) {
+            snprintf(folder, sizeof folder, "/tmp/fuzz-sae-XXXXXX");
+            must(mkdtemp(folder) != NULL);
+        }
         atexit(clean_up);
     }
     const uint8_t *line = data + 1, *end = memchr(line, '\n', n - 1);
