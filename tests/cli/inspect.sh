@@ -8,6 +8,9 @@ expect 3 "no features are chosen yet" "$LETHE" inspect --out run
 ok "$LETHE" features --out run --min-forget-fires 8 --num-features 6 --near-weight 1 --retain-weight 1 --quiet
 ok "$LETHE" inspect --out run --quiet
 check "a table" grep -q "^feature    share   forget" out
+cp out by_out
+ok "$LETHE" inspect run --quiet
+check "a run by its name alone" cmp -s out by_out
 check "cards" grep -q "^  promotes " out
 check "no escapes where no terminal is" bash -c "! grep -q $'\x1b' out"
 check "the peak is marked" grep -qE '^  forget +[0-9.e+]+  .*\[[^]]+\]' out
