@@ -151,6 +151,9 @@ expect 3 "t.txt" "$LETHE" inspect ref.safetensors --model t.txt
 ok "$LETHE" harvest --model "$model" --layer 1 --text "$demo/neutral.txt" --max-tokens 4000 --out acts.safetensors --quiet
 ok "$LETHE" inspect acts.safetensors --model "$model" --json
 check "our own activations" [ "$("$JSONGET" out kind) $("$JSONGET" out fit.fits)" = "activations true" ]
+ok "$LETHE" train --out st --layer 1 --max-tokens 4000 --epochs 1 --expansion 2 --k 8 --store f32 --quiet
+ok "$LETHE" inspect st/activations --model "$model" --json
+check "a store" [ "$("$JSONGET" out kind) $("$JSONGET" out width) $("$JSONGET" out fit.fits)" = "store 192 true" ]
 ok "$LETHE" train --activations acts.safetensors --expansion 2 --k 8 --epochs 1 --out own --quiet
 rm -rf own_sl
 ok "$LETHE" convert own/sae.safetensors own_sl --to saelens
