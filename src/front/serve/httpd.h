@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * HTTP: the only file that knows libmicrohttpd. One thread of that library reads requests and
- * writes replies for all connections. Here are all limits of what may come from outside, the key,
- * and CORS; what a request means is route.h's.
+ * HTTP: only this and its files (httpd_*.c) know libmicrohttpd. One thread of that library reads
+ * requests and writes replies for all connections. Here are all limits of what may come from
+ * outside, the key, and CORS; what a request means is route.h's.
  *
  * A connection whose answer is being made is suspended, and libmicrohttpd does not look at its
  * socket then; nor does it bound how long a request may take to arrive. lethe_httpd_watch sees to
