@@ -132,19 +132,46 @@ static void reach_set(const lethe_select_job *job, size_t s, size_t i, const let
     }
 }
 
+/* Smallest and largest of v [n], no NaN among them. In lanes, as compilers vectorise such a loop
+ * only with leave to reorder, and not all of them even then. */
+static void range_of(const float *v, size_t n, float *least, float *most) {
+    enum { LANES = 16 };
+    float lo[LANES], hi[LANES];
+    size_t i = 0;
+    for (size_t l = 0; l < LANES; l++) {
+        lo[l] = INFINITY;
+        hi[l] = -INFINITY;
+    }
+    for (; i + LANES <= n; i += LANES)
+#pragma omp simd
+        for (size_t l = 0; l < LANES; l++) {
+            lo[l] = v[i + l] < lo[l] ? v[i + l] : lo[l];
+            hi[l] = v[i + l] > hi[l] ? v[i + l] : hi[l];
+        }
+    for (; i < n; i++) {
+        lo[0] = v[i] < lo[0] ? v[i] : lo[0];
+        hi[0] = v[i] > hi[0] ? v[i] : hi[0];
+    }
+    *least = lo[0];
+    *most = hi[0];
+    for (size_t l = 1; l < LANES; l++) {
+        *least = lo[l] < *least ? lo[l] : *least;
+        *most = hi[l] > *most ? hi[l] : *most;
+    }
+}
+
 /* A number that at least k of v [n] reach, and not many more; -infinity when fewer than k are
  * finite; v's others become -FLT_MAX. Halving an interval needs no sorting and no branches. */
 static float nearly_kth(float *v, size_t n, size_t k) {
-    float least = INFINITY, most = -INFINITY;
     int32_t finite = 0, want = (int32_t)k;
-#pragma omp simd reduction(min : least) reduction(max : most) reduction(+ : finite)
+#pragma omp simd reduction(+ : finite)
     for (size_t i = 0; i < n; i++) {
         int32_t ok = fabsf(v[i]) <= FLT_MAX;
         v[i] = ok ? v[i] : -FLT_MAX;
         finite += ok;
-        least = v[i] < least ? v[i] : least;
-        most = v[i] > most ? v[i] : most;
     }
+    float least, most;
+    range_of(v, n, &least, &most);
     if (finite < want) return -INFINITY;
     for (int round = 0; round < 10; round++) {
         float middle = 0.5f * least + 0.5f * most;
