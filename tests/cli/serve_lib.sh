@@ -3,12 +3,13 @@ export LETHE_DATA=$LETHE_SOURCE
 
 # serve [options]: starts a server on any free port; its address in $url, its process in $server.
 serve() {
+    rm -f serve.json # of a server before this one
     # shellcheck disable=SC2086
     "$LETHE" serve --port 0 --json ${SERVE_OPTIONS:-} "$@" >serve.json 2>serve.err &
     server=$!
     trap 'kill -9 $server 2>/dev/null; chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
     for _ in $(seq 600); do
-        grep -q '"url"' serve.json && break
+        grep -qs '"url"' serve.json && break
         kill -0 $server 2>/dev/null || break
         sleep 0.1
     done

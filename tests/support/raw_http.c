@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,13 +51,16 @@ static void unchunk(char *body) {
     *to = '\0';
 }
 
-void raw_read(int fd, int seconds, raw_reply *out) {
+void raw_read_slowly(int fd, int seconds, size_t piece, unsigned pause_us, raw_reply *out) {
     *out = (raw_reply){0};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = seconds},
                sizeof(struct timeval));
     size_t cap = 1 << 14;
     out->text = malloc(cap + 1);
-    for (ssize_t n; out->text && (n = recv(fd, out->text + out->size, cap - out->size, 0)) > 0;) {
+    for (ssize_t n; out->text; pause_us ? usleep(pause_us) : 0) {
+        size_t room = cap - out->size;
+        n = recv(fd, out->text + out->size, room < piece ? room : piece, 0);
+        if (n <= 0) break;
         out->size += (size_t)n;
         if (out->size < cap) continue;
         char *more = realloc(out->text, 2 * cap + 1);
@@ -73,6 +77,10 @@ void raw_read(int fd, int seconds, raw_reply *out) {
     *gap = '\0';
     if (strcasestr(out->text, "Transfer-Encoding: chunked")) unchunk(gap + 4);
     *gap = '\r';
+}
+
+void raw_read(int fd, int seconds, raw_reply *out) {
+    raw_read_slowly(fd, seconds, SIZE_MAX, 0, out);
 }
 
 void raw_free(raw_reply *r) {

@@ -20,6 +20,8 @@ int raw_send(int fd, const void *data, size_t n); /* 0: all of it */
 
 /* Reads until the other side closes, or `seconds` have passed without a byte. */
 void raw_read(int fd, int seconds, raw_reply *out);
+/* The same, at most `piece` bytes at once and a pause after each. */
+void raw_read_slowly(int fd, int seconds, size_t piece, unsigned pause_us, raw_reply *out);
 void raw_free(raw_reply *r);
 
 /* A POST of JSON, with "Connection: close", as text; owned. extra: header lines, or "". */

@@ -38,7 +38,8 @@ struct lethe_call {
     int status; /* 0: not known */
     bool streams, done, asleep;
     bool broken; /* ended because the client had left */
-    int held; /* by how many */
+    bool slow;   /* the stream was broken off: the reader is too far behind */
+    int held;    /* by how many */
 };
 
 /* ---- both sides ------------------------------------------------------------------------------ */
@@ -65,6 +66,15 @@ static void wake(lethe_call *t) { /* locked */
     t->reader.wake(t->reader.user);
 }
 
+/* A stream has grown. A reader that does not read must not make it grow without end. Locked. */
+static void grown(lethe_call *t) {
+    if (t->out.len - t->read > t->reader.most && !t->slow) {
+        t->slow = true;
+        lethe_engine_cancel(t->engine, &t->job);
+    }
+    wake(t);
+}
+
 /* ---- the engine's side ----------------------------------------------------------------------- */
 
 static void on_begun(void *user) {
@@ -74,7 +84,7 @@ static void on_begun(void *user) {
     t->status = 200;
     t->streams = true;
     for (size_t i = 0; i < t->n_answers; i++) lethe_chunk_role(&t->out, &t->head, i);
-    wake(t);
+    grown(t);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -86,7 +96,7 @@ static void show(lethe_call *t, size_t i, bool last) {
     if (!lethe_answer_take(a, last, &t->scratch, &logprob, &traced)) return;
     pthread_mutex_lock(&t->lock);
     lethe_chunk_text(&t->out, &t->head, i, &t->scratch, offset, logprob, traced);
-    wake(t);
+    grown(t);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -109,7 +119,7 @@ static void on_ended(void *user, size_t i, const char *reason, const lethe_count
         show(t, i, true);
         pthread_mutex_lock(&t->lock);
         lethe_chunk_end(&t->out, &t->head, i, reason);
-        wake(t);
+        grown(t);
         pthread_mutex_unlock(&t->lock);
         return;
     }
@@ -171,6 +181,11 @@ static void on_finished(void *user, const lethe_refusal *why) {
     for (size_t i = 0; i < t->n_answers; i++) ok &= t->answer[i].ok;
     pthread_mutex_lock(&t->lock);
     if (!why) complete(t);
+    if (t->slow && why && !why->status) {
+        lethe_refuse(&none, 408, "client_too_slow", "",
+                     "the stream was not read: more than %zu bytes of it wait", t->reader.most);
+        why = &none;
+    }
     if ((!ok || t->out.status) && !(why && why->status)) {
         lethe_refuse(&none, 500, "out_of_memory", "", "no memory for the answer");
         why = &none;

@@ -17,6 +17,7 @@ typedef struct lethe_call_reader {
     void (*sleep)(void *user);
     void (*wake)(void *user); /* the engine's thread; must not call back */
     void *user;
+    size_t most; /* bytes of a stream that may wait for it; with more the stream is broken off */
 } lethe_call_reader;
 
 /* Starts a request. ask: moved, on success only; model: what the reply names, borrowed for as long

@@ -56,7 +56,7 @@ struct lethe_engine {
     bool draining, closing;
 
     /* The thread's. */
-    lethe_job *waiting;      /* oldest first: answers that have no slot yet */
+    lethe_job *waiting;      /* next first: jobs with answers that have no slot yet */
     lethe_engine_slot *slot; /* [n_slots] */
     size_t n_slots;
     uint64_t round;

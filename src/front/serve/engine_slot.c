@@ -96,6 +96,16 @@ static lethe_status begin(lethe_engine *e, size_t i, lethe_job *j, lethe_err *er
     return LETHE_OK;
 }
 
+/* Behind all others that wait, so that a job of many answers gets its slots in turn with them. */
+static void step_back(lethe_engine *e, lethe_job *j) {
+    lethe_job **at = &e->waiting;
+    while (*at != j) at = &(*at)->next;
+    *at = j->next;
+    while (*at) at = &(*at)->next;
+    *at = j;
+    j->next = NULL;
+}
+
 void lethe_engine_schedule(lethe_engine *e) {
     while (e->waiting) {
         lethe_job *j = e->waiting;
@@ -112,7 +122,10 @@ void lethe_engine_schedule(lethe_engine *e) {
             continue;
         }
         if (first) j->begun(j->user);
-        if (j->started == j->total) lethe_job_leave(e, j);
+        if (j->started == j->total)
+            lethe_job_leave(e, j);
+        else
+            step_back(e, j);
     }
 }
 void lethe_slot_free(lethe_engine *e, size_t i) {

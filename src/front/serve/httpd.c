@@ -15,6 +15,7 @@ lethe_httpd_opts lethe_httpd_defaults(void) {
                               .port = 8080,
                               .body = 1 << 20,
                               .header = 16 << 10,
+                              .unread = 4 << 20,
                               .connections = 512,
                               .idle = 30,
                               .arrival = 30};
@@ -37,7 +38,7 @@ static enum MHD_Result answer(lethe_exchange *x) {
     if (x->why.status) return lethe_send_refusal(x);
     if (x->preflight) return lethe_send_preflight(x);
     lethe_reply reply;
-    lethe_call_reader reader = {lethe_send_on_sleep, lethe_send_on_wake, x};
+    lethe_call_reader reader = {lethe_send_on_sleep, lethe_send_on_wake, x, x->h->opts.unread};
     lethe_route_run(x->route, x->h->server,
                     &(lethe_request){.path = x->path,
                                      .body = lethe_strbuf_str(&x->body),
@@ -55,7 +56,7 @@ static enum MHD_Result answer(lethe_exchange *x) {
 }
 
 static enum MHD_Result begin(lethe_httpd *h, struct MHD_Connection *c, const char *url,
-                             const char *method, void **state) {
+                             const char *method, const char *version, void **state) {
     lethe_exchange *x;
     if (lethe_zalloc(&x, 1, sizeof *x, "a request", NULL)) return MHD_NO;
     *state = x;
@@ -70,21 +71,20 @@ static enum MHD_Result begin(lethe_httpd *h, struct MHD_Connection *c, const cha
     x->at->started = lethe_seconds();
     x->at->arriving = true;
     pthread_mutex_unlock(&h->lock);
-    lethe_door_examine(x, method);
+    lethe_door_examine(x, method, version);
     const char *length = lethe_httpd_header(c, "Content-Length");
     unsigned long long n = length ? strtoull(length, NULL, 10) : 0;
     if (n > h->opts.body) too_large(x);
     /* So much that reading it costs more than a client that is cut off. */
-    if (n > SWALLOW * (unsigned long long)h->opts.body) return lethe_send_refusal(x);
+    if (x->unframed || n > SWALLOW * (unsigned long long)h->opts.body) return lethe_send_refusal(x);
     return MHD_YES;
 }
 
 static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const char *url,
                                   const char *method, const char *version, const char *data,
                                   size_t *size, void **state) {
-    (void)version;
     lethe_exchange *x = *state;
-    if (!x) return begin(user, c, url, method, state);
+    if (!x) return begin(user, c, url, method, version, state);
     if (!*size) return answer(x);
     x->came += *size;
     if (x->came > x->h->opts.body) too_large(x);
@@ -141,7 +141,7 @@ static lethe_status start(lethe_httpd *h, lethe_err *err) {
         MHD_OPTION_CONNECTION_TIMEOUT, h->opts.idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)64 << 10, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
         MHD_OPTION_NOTIFY_CONNECTION, lethe_httpd_on_connection, h, MHD_OPTION_UNESCAPE_CALLBACK,
-        on_unescape, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        on_unescape, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_END);
     return h->daemon ? LETHE_OK : lethe_fail(err, LETHE_FAIL, "libmicrohttpd does not start");
 }
 

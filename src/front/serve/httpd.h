@@ -20,12 +20,14 @@ typedef struct lethe_httpd_opts {
     const char *cors; /* origin that pages elsewhere may come from, "*": any; NULL: none */
     size_t body;      /* bytes of a body */
     size_t header;    /* bytes of request line and headers */
+    size_t unread;    /* bytes of a stream that may wait for its client to read */
     unsigned connections;
     unsigned idle;    /* seconds without a byte, or between requests */
     unsigned arrival; /* seconds that a request may take to arrive */
 } lethe_httpd_opts;
 
-lethe_httpd_opts lethe_httpd_defaults(void); /* 127.0.0.1, 8080, 1 MiB, 16 KiB, 512, 30, 30 */
+/* 127.0.0.1, 8080, 1 MiB, 16 KiB, 4 MiB, 512, 30, 30 */
+lethe_httpd_opts lethe_httpd_defaults(void);
 
 typedef struct lethe_httpd lethe_httpd;
 

@@ -61,6 +61,20 @@ static bool host_allowed(const lethe_httpd *h, struct MHD_Connection *c) {
     return !strncasecmp(host, h->opts.host, n) && (!host[n] || host[n] == ':');
 }
 
+/* How the body is delimited, beyond doubt: a proxy before us must not read it in another way. */
+static bool framing_allowed(lethe_exchange *x) {
+    const char *coding = lethe_httpd_header(x->c, "Transfer-Encoding");
+    if (!coding) return true;
+    if (strcasecmp(coding, "chunked") != 0)
+        lethe_refuse(&x->why, 501, "unsupported_transfer_encoding", "",
+                     "Transfer-Encoding: got \"%.40s\", want chunked", coding);
+    else if (lethe_httpd_header(x->c, "Content-Length"))
+        lethe_refuse(&x->why, 400, "invalid_headers", "",
+                     "Content-Length and Transfer-Encoding: want one of them");
+    x->unframed = x->why.status != 0;
+    return !x->unframed;
+}
+
 static size_t header_size(struct MHD_Connection *c) {
     const union MHD_ConnectionInfo *i =
         MHD_get_connection_info(c, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
@@ -68,13 +82,18 @@ static size_t header_size(struct MHD_Connection *c) {
 }
 
 /* Everything that can be said without the body; the first thing that is wrong. */
-void lethe_door_examine(lethe_exchange *x, const char *method) {
+void lethe_door_examine(lethe_exchange *x, const char *method, const char *version) {
     lethe_httpd *h = x->h;
     if (header_size(x->c) > h->opts.header) {
         lethe_refuse(&x->why, 431, "headers_too_large", "",
                      "request line and headers have more than %zu bytes", h->opts.header);
         return;
     }
+    if (!lethe_httpd_header(x->c, "Host") && strcmp(version, "HTTP/1.0") != 0) {
+        lethe_refuse(&x->why, 400, "missing_host", "", "the request has no Host header");
+        return;
+    }
+    if (!framing_allowed(x)) return;
     if (!host_allowed(h, x->c)) {
         lethe_refuse(&x->why, 403, "host_not_allowed", "",
                      "this server is for its own machine and answers to localhost only (with "

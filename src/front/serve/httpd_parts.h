@@ -41,6 +41,7 @@ typedef struct lethe_exchange {
     lethe_refusal why; /* status 0: nothing is wrong yet */
     const char *allow;
     bool preflight;
+    bool unframed; /* nobody knows where the body ends: the reply is the last */
     lethe_call *call;
 } lethe_exchange;
 
@@ -71,7 +72,7 @@ lethe_status lethe_httpd_listen(lethe_httpd *h, lethe_err *err);
 
 /* All that can be said without the body: fills x->route, or x->preflight, or x->why with the first
  * thing that is wrong. */
-void lethe_door_examine(lethe_exchange *x, const char *method);
+void lethe_door_examine(lethe_exchange *x, const char *method, const char *version);
 
 /* What tells a browser that a page of the request's origin may read the reply. */
 void lethe_door_add_cors(const lethe_httpd *h, struct MHD_Connection *c, struct MHD_Response *r);

@@ -273,6 +273,10 @@ static lethe_status sampling(lethe_ask *a, lethe_refusal *why) {
     LETHE_TRY(whole(o, "n", 1, LETHE_ASK_MOST_ANSWERS, &n, why));
     LETHE_TRY(whole(o, "max_tokens", 1, INT32_MAX, &most, why));
     LETHE_TRY(whole(o, "max_completion_tokens", 1, INT32_MAX, &most, why));
+    if (s->top_p == 0) { /* the likeliest token alone */
+        s->top_p = 1;
+        k = 1;
+    }
     s->top_k = (int)k;
     s->seed = (uint64_t)seed;
     s->max_tokens = (size_t)most;
