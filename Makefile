@@ -10,8 +10,9 @@ OPTIONS ?=
 
 BUILD     = build
 BUILD_ASAN = build-asan
+BUILD_TSAN = build-tsan
 
-.PHONY: all demo test test-plain test-asan test-slow test-browser bench check check-arm install deps model page clean help
+.PHONY: all demo test test-plain test-asan test-tsan test-slow test-browser bench check check-arm install deps model page clean help
 
 all: $(BUILD)/.configured ## build build/lethe
 	@$(CMAKE) --build $(BUILD) -j $(JOBS)
@@ -59,6 +60,18 @@ test-asan: $(BUILD_ASAN)/.configured
 	@$(CMAKE) --build $(BUILD_ASAN) -j $(JOBS)
 	@cd $(BUILD_ASAN) && ctest --output-on-failure -LE slow
 
+$(BUILD_TSAN)/.configured: CMakeLists.txt cmake/*.cmake tools/get-llama.sh
+	@tools/deps.sh
+	@$(CMAKE) -S . -B $(BUILD_TSAN) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLETHE_WERROR=ON \
+	  -DLETHE_TSAN=ON $(OPTIONS)
+	@touch $@
+
+# What has threads of its own; the rest is OpenMP, which ThreadSanitizer does not see through.
+test-tsan: $(BUILD_TSAN)/.configured ## server, chat and library under ThreadSanitizer (many minutes)
+	@$(CMAKE) --build $(BUILD_TSAN) -j $(JOBS)
+	@cd $(BUILD_TSAN) && ctest --output-on-failure \
+	  -R '^(test_(serve_.*|talk|attach)|cli_(serve|serve_load|openai|chat|library))$$'
+
 test-slow: all ## the slow checks: interrupted training, tap cost, three seeds, fuzzing
 	@cd $(BUILD) && ctest --output-on-failure -L slow
 
@@ -79,4 +92,4 @@ install: all ## install lethe and its data to PREFIX
 	@$(CMAKE) --install $(BUILD) --prefix $(DESTDIR)$(PREFIX)
 
 clean: ## remove the build folders (the cache of libllama stays)
-	@rm -rf $(BUILD) $(BUILD_ASAN)
+	@rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN)

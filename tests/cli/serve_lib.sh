@@ -4,8 +4,7 @@ export LETHE_DATA=$LETHE_SOURCE
 # serve [options]: starts a server on any free port; its address in $url, its process in $server.
 serve() {
     rm -f serve.json # of a server before this one
-    # shellcheck disable=SC2086
-    "$LETHE" serve --port 0 --json ${SERVE_OPTIONS:-} "$@" >serve.json 2>serve.err &
+    "$LETHE" serve --port 0 --json "$@" >serve.json 2>serve.err &
     server=$!
     trap 'kill -9 $server 2>/dev/null; chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
     for _ in $(seq 600); do

@@ -6,7 +6,7 @@
 serve
 ok "$SERVE_LOAD" "$url" $server 60 64 0.05 "${SERVE_GROWTH:-8192}"
 cat out err
-ratio=$(sed -n 's/.*ratio //p' out)
+ratio=$(sed -n 's/^median ratio //p' out)
 check "throughput with forgetting is 0.95 of that without: $ratio" awk "BEGIN { exit !($ratio >= 0.95) }"
 stop
 finish
