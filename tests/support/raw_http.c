@@ -105,6 +105,6 @@ void raw_ask(const char *url, const void *data, size_t n, raw_reply *out) {
     int fd = raw_connect(url);
     if (fd < 0) return;
     raw_send(fd, data, n); /* a server may answer and close before it has read all */
-    raw_read(fd, 20, out);
+    raw_read(fd, 60, out);
     close(fd);
 }
