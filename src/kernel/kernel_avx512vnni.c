@@ -179,6 +179,7 @@ typedef struct sifting {
 
 /* Fetches some of the next block into the second-level cache, so that packing it need not wait. */
 static inline void fetch_share(sifting *s) {
+    if (!s->next_size) return; /* next may be NULL */
     size_t n = s->next_size < s->share ? s->next_size : s->share;
     for (size_t l = 0; l < n; l += 64) _mm_prefetch(s->next + l, _MM_HINT_T1);
     s->next += n;
