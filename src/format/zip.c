@@ -112,6 +112,18 @@ static lethe_status open_source(lethe_zip *z, lethe_err *err) {
     return st;
 }
 
+/* The end of opening: *out = z, or z is closed. */
+static lethe_status opened(lethe_zip *z, lethe_status st, lethe_zip **out) {
+    if (st) {
+        lethe_zip_close(&z);
+        return st;
+    }
+    zip_int64_t n = zip_get_num_entries(z->zip, 0);
+    z->n = n > 0 ? (size_t)n : 0;
+    *out = z;
+    return LETHE_OK;
+}
+
 lethe_status lethe_zip_open_map(lethe_zip **out, const lethe_map *map, lethe_err *err) {
     lethe_zip *z;
     LETHE_TRY(lethe_zalloc(&z, 1, sizeof *z, "a zip archive", err));
@@ -124,14 +136,7 @@ lethe_status lethe_zip_open_map(lethe_zip **out, const lethe_map *map, lethe_err
         st = z->path ? open_source(z, err)
                      : lethe_fail(err, LETHE_NOMEM, "out of memory for %s", map->path);
     }
-    if (st) {
-        lethe_zip_close(&z);
-        return st;
-    }
-    zip_int64_t n = zip_get_num_entries(z->zip, 0);
-    z->n = n > 0 ? (size_t)n : 0;
-    *out = z;
-    return LETHE_OK;
+    return opened(z, st, out);
 }
 
 lethe_status lethe_zip_open(lethe_zip **out, const char *path, lethe_err *err) {
@@ -145,14 +150,7 @@ lethe_status lethe_zip_open(lethe_zip **out, const char *path, lethe_err *err) {
     else if (!(z->zip = zip_open(path, ZIP_RDONLY, &code))) /* libzip's NOENT may mean a field */
         st = cannot_open(
             path, code == ZIP_ER_NOENT && lethe_path_exists(path) ? ZIP_ER_INCONS : code, err);
-    if (st) {
-        lethe_zip_close(&z);
-        return st;
-    }
-    zip_int64_t n = zip_get_num_entries(z->zip, 0);
-    z->n = n > 0 ? (size_t)n : 0;
-    *out = z;
-    return LETHE_OK;
+    return opened(z, st, out);
 }
 
 void lethe_zip_close(lethe_zip **zp) {

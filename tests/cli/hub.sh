@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # lethe pull against a Hub of our own that misbehaves on request (tests/support/stub_hub.c).
 . "$(dirname "$0")/lib.sh"
-: "${STUB_HUB:?}"
+. "$(dirname "$0")/hub_lib.sh"
 
 # ---- the Hub's files
 models=root/models/me
@@ -29,16 +29,7 @@ echo 'x' >$models/none/README.md
 blob "root/datasets/me/texts/a b.txt" 90000 24
 blob $models/large/large.Q4_K_M.gguf 60000000 30
 
-"$STUB_HUB" port log "$PWD/root" &
-server=$!
-trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
-for _ in $(seq 100); do [ -s port ] && break; sleep 0.05; done
-read -r hub_port cdn_port <port
-at=http://127.0.0.1:$hub_port
-unset HF_TOKEN HF_HOME HF_HUB_CACHE HF_ENDPOINT HF_HUB_OFFLINE HF_TOKEN_PATH HUGGING_FACE_HUB_TOKEN HUGGINGFACE_HUB_CACHE XDG_CACHE_HOME
-unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY
-export HOME=$PWD/home
-mkdir home
+hub
 
 # pull MODE ARGS..: into the cache of $HF_HOME or cache/
 export HF_HUB_CACHE=$PWD/cache

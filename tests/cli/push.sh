@@ -1,23 +1,15 @@
 #!/usr/bin/env bash
 # lethe push against a Hub of our own (tests/support/stub_hub.c).
 . "$(dirname "$0")/lib.sh"
-: "${STUB_HUB:?}"
-unset HF_TOKEN HF_HOME HF_HUB_CACHE HF_ENDPOINT HF_HUB_OFFLINE HF_TOKEN_PATH HUGGING_FACE_HUB_TOKEN HUGGINGFACE_HUB_CACHE XDG_CACHE_HOME
-unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY
-export HOME=$PWD/home
-mkdir -p home root/models
+. "$(dirname "$0")/hub_lib.sh"
+mkdir -p root/models
 
 ok small run
 ok "$LETHE" features --out run --min-forget-fires 4 --num-features 10 --quiet
 ok "$LETHE" patch --out run --quiet
 ok "$LETHE" eval --out run --probes few_probes.json --max-new-tokens 4 --eval-tokens 500 --items 2 --samples 2 --quiet
 
-"$STUB_HUB" port log "$PWD/root" &
-server=$!
-trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
-for _ in $(seq 100); do [ -s port ] && break; sleep 0.05; done
-read -r hub_port cdn_port <port
-at=http://127.0.0.1:$hub_port
+hub
 push() { local mode=$1; shift; env HF_TOKEN=right "$LETHE" push --endpoint "$at/$mode" "$@"; }
 received() { cat "root/received/$1"; }
 afresh() { rm -rf root/received; : >log; }
