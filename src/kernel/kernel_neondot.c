@@ -52,8 +52,8 @@ static void neondot_dots_i8(int32_t *c, size_t ldc, const uint8_t *a, size_t na,
 }
 
 /* sum of a b = sum of (a - 128) b + 128 times the sum of b */
-static int32_t neondot_dot_cross(const uint8_t *a_hi, const uint8_t *a_lo, const int8_t *b_hi,
-                                 const int8_t *b_lo, size_t ld) {
+static int32_t dot_cross(const uint8_t *a_hi, const uint8_t *a_lo, const int8_t *b_hi,
+                         const int8_t *b_lo, size_t ld) {
     const int8x16_t ones = vdupq_n_s8(1);
     int32x4_t s0 = vdupq_n_s32(0), s1 = s0, sum0 = s0, sum1 = s0;
     for (size_t l = 0; l < ld; l += 16) {
@@ -66,7 +66,14 @@ static int32_t neondot_dot_cross(const uint8_t *a_hi, const uint8_t *a_lo, const
     return vaddvq_s32(vaddq_s32(s0, s1)) + 128 * vaddvq_s32(vaddq_s32(sum0, sum1));
 }
 
+static void neondot_dots_cross(int32_t *c, const uint8_t *a_hi, const uint8_t *a_lo,
+                               const uint32_t *row, size_t n, const int8_t *b_hi,
+                               const int8_t *b_lo, size_t ld) {
+    for (size_t i = 0; i < n; i++)
+        c[i] = dot_cross(a_hi + row[i] * ld, a_lo + row[i] * ld, b_hi, b_lo, ld);
+}
+
 void lethe_overlay_neondot(lethe_kernels *k) {
     k->dots_i8 = neondot_dots_i8;
-    k->dot_cross = neondot_dot_cross;
+    k->dots_cross = neondot_dots_cross;
 }

@@ -117,9 +117,10 @@ static lethe_status note(const work *w, finder *f, uint32_t token, const int32_t
     return LETHE_OK;
 }
 
-/* The nm latents from place `at` on, and token i of the tile that begins with `first`. */
-static lethe_status sort_out(const work *w, finder *f, size_t first, size_t i, size_t at,
-                             size_t nm) {
+/* The nm latents from place `at` on, and token i of the tile that begins with `first`; q: where its
+ * hits are in the list of second looks. */
+static lethe_status sort_out(const work *w, finder *f, size_t first, size_t i, size_t at, size_t nm,
+                             size_t q) {
     const lethe_select_job *job = &w->job;
     const lethe_hits *hits = &f->bench.hits[i];
     bool full = f->seat[i].full;
@@ -129,9 +130,8 @@ static lethe_status sort_out(const work *w, finder *f, size_t first, size_t i, s
         size_t place = full ? at + h : (size_t)hits->place[h];
         if (!full) {
             float lower, upper;
-            if (h + LETHE_AHEAD < count)
-                lethe_select_fetch(job, (size_t)hits->place[h + LETHE_AHEAD]);
-            lethe_select_bounds(job, 0, i, place, hits->c[h], &f->bench, &lower, &upper);
+            lethe_select_bounds(job, 0, i, place, hits->c[h], f->bench.todo.cross[q + h], &f->bench,
+                                &lower, &upper);
             if (upper < 0) continue;
         }
         row[n++] = (int32_t)lethe_place_row(job, place);
@@ -159,7 +159,15 @@ static lethe_status run_task(const work *w, finder *f, size_t task) {
         nm = least(job->tile_m, end - at);
         for (size_t i = 0; i < nt; i++) b->hits[i].count = 0;
         lethe_select_screen(job, nt, at, nm, end - at - nm, f->seat, 0, b);
-        for (size_t i = 0; i < nt; i++) LETHE_TRY(sort_out(w, f, first, i, at, nm));
+        b->todo.n = 0;
+        for (size_t i = 0; i < nt; i++)
+            for (size_t h = 0; !f->seat[i].full && h < b->hits[i].count; h++)
+                lethe_todo_add(&b->todo, i, h);
+        lethe_select_crosses(job, at, b->hits, b);
+        for (size_t i = 0, q = 0; i < nt; i++) {
+            LETHE_TRY(sort_out(w, f, first, i, at, nm, q));
+            if (!f->seat[i].full) q += b->hits[i].count;
+        }
     }
     return LETHE_OK;
 }

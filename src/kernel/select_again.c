@@ -76,12 +76,10 @@ static void give_up(lethe_seat *seat) {
 }
 
 void lethe_select_bounds(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
-                         lethe_select_bench *b, float *lower, float *upper) {
+                         int32_t cross, lethe_select_bench *b, float *lower, float *upper) {
     const lethe_sieve *sv = job->from->sieve;
     const lethe_digits *x = &b->digits[i];
-    size_t ld = sv->ld, row = lethe_place_row(job, place);
-    int32_t cross = lethe_kernels_get()->dot_cross(b->hi + i * ld, b->lo + i * ld,
-                                                   sv->hi + row * ld, sv->lo + row * ld, ld);
+    size_t row = lethe_place_row(job, place);
     double digits =
         (double)c + ((double)cross - 128 * ((double)sv->sum_lo[row] + (double)sv->sum_hi[row])) *
                         (1.0 / LETHE_LO_DIGIT);
@@ -101,14 +99,23 @@ void lethe_select_bounds(const lethe_select_job *job, size_t s, size_t i, size_t
 
 /* A second look at a hit: a candidate or not. */
 static void second_look(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
-                        lethe_seat *seat, lethe_select_bench *b) {
+                        int32_t cross, lethe_seat *seat, lethe_select_bench *b) {
     float lower, upper;
-    lethe_select_bounds(job, s, i, place, c, b, &lower, &upper);
+    lethe_select_bounds(job, s, i, place, c, cross, b, &lower, &upper);
     if (upper < seat->threshold) return;
     seat->list[seat->count++] =
         (lethe_candidate){.place = (int32_t)place, .lower = lower, .upper = upper};
     if (seat->count == seat->next && !raise_threshold(seat, job->sel[s].k, job->cap[s], b->lower))
         give_up(seat);
+}
+
+/* The second look at all hits of token i, in their order, while the seat is not given up. */
+static void look_at_all(const lethe_select_job *job, size_t s, size_t i, lethe_seat *seat,
+                        const lethe_hits *hits, lethe_select_bench *b) {
+    for (size_t h = 0; h < hits->count && !seat->full; h++) {
+        size_t place = (size_t)hits->place[h];
+        second_look(job, s, i, place, hits->c[h], lethe_select_cross(job, i, place, b), seat, b);
+    }
 }
 
 /* Bounds of what the first look at token i says about its hits, the lower one with only `share` of
@@ -214,8 +221,7 @@ void lethe_select_relieve(const lethe_select_job *job, size_t s, size_t i, lethe
     to_front(hits, seat->threshold, false, &b->reach);
     if (hits->count <= job->room / 2) return;
     seat->flushed = true;
-    for (size_t h = 0; h < hits->count && !seat->full; h++)
-        second_look(job, s, i, (size_t)hits->place[h], hits->c[h], seat, b);
+    look_at_all(job, s, i, seat, hits, b);
     hits->count = 0;
 }
 
@@ -231,24 +237,22 @@ static size_t likely_hits(const lethe_select_job *job, size_t s, size_t i, lethe
     return to_front(hits, likely, true, &b->reach);
 }
 
-/* The second look at those in front whose latents are before place `stop`. Block by block, as the
- * digits of the latents of all tiles together are too many for a cache. */
-static void look_at_block(const lethe_select_job *job, size_t s, size_t nt, int32_t stop,
+/* The second look at those in front whose latents are a block from place `at` on. Block by block,
+ * as the digits of all latents together are too many for a cache. */
+static void look_at_block(const lethe_select_job *job, size_t s, size_t nt, size_t at,
                           lethe_seat *seat, const lethe_hits *hits, lethe_select_bench *b) {
     lethe_todo *todo = &b->todo;
-    size_t n = 0;
+    int32_t stop = (int32_t)(at + job->tile_m);
+    todo->n = 0;
     for (size_t i = 0; i < nt; i++)
-        for (size_t *h = &todo->next[i]; *h < todo->keep[i] && hits[i].place[*h] < stop; ++*h) {
-            todo->token[n] = (uint32_t)i;
-            todo->hit[n++] = (uint32_t)*h;
-        }
-    for (size_t q = 0; q < n; q++) {
-        if (q + LETHE_AHEAD < n)
-            lethe_select_fetch(
-                job, (size_t)hits[todo->token[q + LETHE_AHEAD]].place[todo->hit[q + LETHE_AHEAD]]);
+        for (size_t *h = &todo->next[i]; *h < todo->keep[i] && hits[i].place[*h] < stop; ++*h)
+            lethe_todo_add(todo, i, *h);
+    lethe_select_crosses(job, at, hits, b);
+    for (size_t q = 0; q < todo->n; q++) {
         size_t i = todo->token[q], h = todo->hit[q];
         if (!seat[i].full)
-            second_look(job, s, i, (size_t)hits[i].place[h], hits[i].c[h], &seat[i], b);
+            second_look(job, s, i, (size_t)hits[i].place[h], hits[i].c[h], todo->cross[q], &seat[i],
+                        b);
     }
 }
 
@@ -268,14 +272,13 @@ void lethe_select_again(const lethe_select_job *job, size_t s, size_t nt, size_t
         todo->keep[i] = likely_hits(job, s, i, &seat[i], &hits[i], b);
     }
     for (size_t at = first; at < end; at += job->tile_m)
-        look_at_block(job, s, nt, (int32_t)(at + job->tile_m), seat, hits, b);
+        look_at_block(job, s, nt, at, seat, hits, b);
     for (size_t i = 0; i < nt; i++) {
         if (seat[i].full || !(seat[i].threshold > todo->sure[i]) || seat[i].flushed ||
             holds(&seat[i], job->sel[s].k))
             continue;
         seat[i].threshold = todo->sure[i];
         seat[i].count = 0;
-        for (size_t h = 0; h < hits[i].count && !seat[i].full; h++)
-            second_look(job, s, i, (size_t)hits[i].place[h], hits[i].c[h], &seat[i], b);
+        look_at_all(job, s, i, &seat[i], &hits[i], b);
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Selection from inside: what select.c (the k largest) and select_above.c (those above a
- * floor) share: select_job.c (what a call needs), select_look.c (the first look) and select_again.c
- * (the second).
+ * floor) share: select_job.c (what a call needs), select_look.c (the first look), select_cross.c
+ * (the products of the second) and select_again.c (the second look).
  *
  * Places: the latents to select from are numbered 0 .. m - 1 in the order of from->rows; where that
  * is NULL a place is the latent's index itself.
@@ -21,9 +21,6 @@
 
 /* A tile of fewer would read the encoder too often. */
 #define LETHE_FEW_TOKENS 16
-
-/* Hits between the one that is looked at and the one whose digits are fetched. */
-#define LETHE_AHEAD 4
 
 /* Dimensions that are kept out of the digits. */
 #define LETHE_OUTLIERS 16
@@ -77,9 +74,18 @@ typedef struct lethe_reach {
 
 /* Which hits get a second look: the first keep[i] of token i, by blocks of latents. */
 typedef struct lethe_todo {
-    size_t *keep, *next;   /* [tile_n] */
-    float *sure;           /* [tile_n] the threshold without the guess that keep rests on */
-    uint32_t *token, *hit; /* [tile_n tile_m] of one block */
+    size_t *keep, *next; /* [tile_n] */
+    float *sure;         /* [tile_n] the threshold without the guess that keep rests on */
+
+    /* Those of one block: hit[q] of token[q], and its cross product of digits. */
+    size_t n;
+    uint32_t *token, *hit; /* [tile_n tile_m] */
+    int32_t *cross;        /* [tile_n tile_m] */
+
+    /* The same by latent: where each one's begin, their tokens, q and products. */
+    uint32_t *start;       /* [tile_m + 1] */
+    uint32_t *row, *order; /* [tile_n tile_m] */
+    int32_t *product;      /* [tile_n tile_m] */
 } lethe_todo;
 
 /* Scratch of one thread. */
@@ -106,14 +112,9 @@ static inline size_t lethe_place_row(const lethe_select_job *job, size_t place) 
     return job->from->rows ? (size_t)job->from->rows[place] : place;
 }
 
-/* The digits of a latent that is looked at soon: mostly not in the cache yet. */
-static inline void lethe_select_fetch(const lethe_select_job *job, size_t place) {
-    const lethe_sieve *sv = job->from->sieve;
-    size_t at = lethe_place_row(job, place) * sv->ld;
-    for (size_t l = 0; l < sv->ld && l < 1024; l += 64) {
-        __builtin_prefetch(sv->lo + at + l);
-        __builtin_prefetch(sv->hi + at + l);
-    }
+static inline void lethe_todo_add(lethe_todo *t, size_t token, size_t hit) {
+    t->token[t->n] = (uint32_t)token;
+    t->hit[t->n++] = (uint32_t)hit;
 }
 
 /* Threads worth waking for a job: one for a token of a small model while it generates. */
@@ -146,10 +147,17 @@ void lethe_select_digits(const lethe_select_job *job, const uint32_t *token, siz
 void lethe_select_screen(const lethe_select_job *job, size_t nt, size_t at, size_t nm, size_t next,
                          const lethe_seat *seat, size_t stride, lethe_select_bench *b);
 
-/* What a second look at token i of the tile and the latent of this place proves, c its first
- * product: its number is within [lower, upper]. */
+/* The cross product of the digits of token i of the tile and the latent of this place; and of all
+ * that b->todo lists, whose latents are a block from place `at` on: into b->todo.cross. */
+int32_t lethe_select_cross(const lethe_select_job *job, size_t i, size_t place,
+                           const lethe_select_bench *b);
+void lethe_select_crosses(const lethe_select_job *job, size_t at, const lethe_hits *hits,
+                          lethe_select_bench *b);
+
+/* What a second look at token i of the tile and the latent of this place proves, c its first and
+ * cross its second product: its number is within [lower, upper]. */
 void lethe_select_bounds(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
-                         lethe_select_bench *b, float *lower, float *upper);
+                         int32_t cross, lethe_select_bench *b, float *lower, float *upper);
 
 /* Both looks at the tile's tokens and the latents from place `first` to `end`. seat[s * stride +
  * i]: of selection s and the tile's token i; its list has the candidates afterwards. */

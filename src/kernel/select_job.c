@@ -18,9 +18,9 @@
 /* A tile: what its digits may take of the second-level cache, and limits. Tokens come in multiples
  * of 12 (what sift takes at a time), latents of 16. */
 #define TOKEN_BYTES (1 << 20)
-#define LATENT_BYTES (3 << 16)
+#define LATENT_BYTES (3 << 17)
 #define MOST_TOKENS 396
-#define MOST_LATENTS 256
+#define MOST_LATENTS 512
 
 /* Fewer tokens than this say little about which dimensions are outlying. */
 #define OUTLIERS_FROM 64
@@ -43,11 +43,12 @@ int lethe_select_threads(const lethe_select_job *job) {
  */
 
 void lethe_select_bench_free(lethe_select_bench *b) {
-    void *const all[] = {b->hi,          b->lo,          b->digits,      b->whole,     b->x_out,
-                         b->rest,        b->w_hi,        b->c,           b->hit,       b->lower,
-                         b->key,         b->bound,       b->hits,        b->packed,    b->waiting,
-                         b->reach.upper, b->reach.lower, b->reach.spill, b->todo.keep, b->todo.next,
-                         b->todo.sure,   b->todo.token,  b->todo.hit};
+    void *const all[] = {
+        b->hi,         b->lo,        b->digits,     b->whole,       b->x_out,       b->rest,
+        b->w_hi,       b->c,         b->hit,        b->lower,       b->key,         b->bound,
+        b->hits,       b->packed,    b->waiting,    b->reach.upper, b->reach.lower, b->reach.spill,
+        b->todo.keep,  b->todo.next, b->todo.sure,  b->todo.token,  b->todo.hit,    b->todo.cross,
+        b->todo.start, b->todo.row,  b->todo.order, b->todo.product};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
 }
 
@@ -66,8 +67,14 @@ static lethe_status hits_alloc(const lethe_select_job *job, lethe_select_bench *
     LETHE_TRY(lethe_alloc(&b->todo.keep, nt, sizeof *b->todo.keep, what, err));
     LETHE_TRY(lethe_alloc(&b->todo.next, nt, sizeof *b->todo.next, what, err));
     LETHE_TRY(lethe_alloc(&b->todo.sure, nt, sizeof *b->todo.sure, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.token, nt, job->tile_m * sizeof *b->todo.token, what, err));
-    return lethe_alloc(&b->todo.hit, nt, job->tile_m * sizeof *b->todo.hit, what, err);
+    size_t block = job->tile_m * sizeof(uint32_t);
+    LETHE_TRY(lethe_alloc(&b->todo.start, job->tile_m + 1, sizeof *b->todo.start, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.token, nt, block, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.hit, nt, block, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.cross, nt, block, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.row, nt, block, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.order, nt, block, what, err));
+    return lethe_alloc(&b->todo.product, nt, block, what, err);
 }
 
 lethe_status lethe_select_bench_open(const lethe_select_job *job, size_t threads,

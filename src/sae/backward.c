@@ -13,6 +13,7 @@
  * Each row of a gradient belongs to one thread, which adds the row's pairs in the order of tokens.
  */
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -42,21 +43,32 @@ void lethe_token_slopes(const lethe_sae *sae, const int32_t *index, size_t fired
     for (size_t i = fired; i < k; i++) slope[i] = 0.0f;
 }
 
-/* A counting sort; tokens come in order, so they stay in order within a latent. */
+/* A counting sort; tokens come in order, so they stay in order within a latent. Every thread reads
+ * all codes, and counts and places those of its own latents. */
 static void sort_pairs(lethe_pairs *p, const lethe_codes *codes, const float *slope, size_t n,
                        size_t m) {
     size_t *start = p->start, count = n * codes->k;
     memset(start, 0, (m + 1) * sizeof *start);
-    for (size_t i = 0; i < count; i++)
-        if (codes->value[i] > 0.0f) start[codes->index[i] + 1]++;
-    for (size_t j = 0; j < m; j++) start[j + 1] += start[j];
-    /* start[j] runs ahead while latent j is filled and ends at start[j + 1]; shifted back below. */
-    for (size_t i = 0; i < count; i++) {
-        if (!(codes->value[i] > 0.0f)) continue;
-        size_t at = start[codes->index[i]]++;
-        p->token[at] = (int32_t)(i / codes->k);
-        p->value[at] = codes->value[i];
-        p->slope[at] = slope[i];
+#pragma omp parallel num_threads(lethe_threads())
+    {
+        size_t me = (size_t)omp_get_thread_num(), all = (size_t)omp_get_num_threads();
+        int32_t first = (int32_t)(me * m / all), end = (int32_t)((me + 1) * m / all);
+        for (size_t i = 0; i < count; i++) {
+            int32_t j = codes->index[i];
+            if (j >= first && j < end && codes->value[i] > 0.0f) start[j + 1]++;
+        }
+#pragma omp barrier
+#pragma omp single
+        for (size_t j = 0; j < m; j++) start[j + 1] += start[j];
+        /* start[j] runs ahead while latent j is filled and ends at start[j + 1]. */
+        for (size_t i = 0; i < count; i++) {
+            int32_t j = codes->index[i];
+            if (!(j >= first && j < end && codes->value[i] > 0.0f)) continue;
+            size_t at = start[j]++;
+            p->token[at] = (int32_t)(i / codes->k);
+            p->value[at] = codes->value[i];
+            p->slope[at] = slope[i];
+        }
     }
     memmove(start + 1, start, m * sizeof *start);
     start[0] = 0;

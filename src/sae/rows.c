@@ -69,6 +69,7 @@ void lethe_rows_affine(float *x, size_t n, size_t d, const float *scale, const f
 #define BLOCK 64
 
 void lethe_rows_sum(double *out, const float *x, size_t n, size_t d, const float *weight) {
+    const lethe_kernels *kern = lethe_kernels_get();
     size_t strips = (d + STRIP - 1) / STRIP;
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static)
     for (size_t s = 0; s < strips; s++) {
@@ -79,9 +80,7 @@ void lethe_rows_sum(double *out, const float *x, size_t n, size_t d, const float
             float part[STRIP] = {0};
             for (size_t t = at; t < end; t++) {
                 float w = weight ? weight[t] : 1.0f;
-                if (w == 0.0f) continue;
-                const float *row = x + t * d + first;
-                for (size_t i = 0; i < width; i++) part[i] += w * row[i];
+                if (w != 0.0f) kern->axpy(part, w, x + t * d + first, width);
             }
             for (size_t i = 0; i < width; i++) total[i] += (double)part[i];
         }

@@ -67,7 +67,9 @@ static void looks_hold(const lethe_kernels *k, const float *x, const float *w, s
     for (size_t l = 0; l < ld; l++) p[l] ^= 0x80, p_lo[l] ^= 0x80;
     int32_t c = 0;
     k->dots_i8(&c, 1, p, 1, w_hi, &gw.sum_hi, 1, ld);
-    int32_t raw = k->dot_cross(p, p_lo, w_hi, w_lo, ld);
+    uint32_t first_row = 0;
+    int32_t raw = 0;
+    k->dots_cross(&raw, p, p_lo, &first_row, 1, w_hi, w_lo, ld);
     double cross = (double)raw - 128.0 * gw.sum_lo - 128.0 * gw.sum_hi;
     double ts = (double)gx.scale * (double)gw.scale, want = exact_dot(x, w, d);
     double e = (double)gx.err1, r = (double)gx.err2, f = (double)gw.err1, v = (double)gw.err2;
