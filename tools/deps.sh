@@ -30,5 +30,5 @@ if [ "$(id -u)" -ne 0 ]; then
     fi
     run=(sudo)
 fi
-"${run[@]}" apt-get update -qq
-"${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+"${run[@]}" apt-get update -qq -o DPkg::Lock::Timeout=120
+"${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o DPkg::Lock::Timeout=120 --no-install-recommends "${missing[@]}" >/dev/null

@@ -9,10 +9,12 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "stage/tune_model.h"
 #include "stage/tune_parts.h"
 
-/* Trials of the start; then children. */
-#define START 24
+/* Trials of the start, and those after which the best are refined. */
+#define START 16
+#define REFINE_FROM 60
 
 /* Draws for a child that is new before the search takes any place of the space. */
 #define TRIES 64
@@ -36,6 +38,17 @@ static size_t tournament(const tuning *t, lethe_rng *r) {
     return t->crowding[a] >= t->crowding[b] ? a : b;
 }
 
+/* After the start the model finds kinds of removals that may cost less; later steps aside from the
+ * best find out how much less, too. One in four is a child, which fills the front. */
+static bool by_cost(const tuning *t, uint64_t number, lethe_rng *rng, lethe_genome *out) {
+    const lethe_tune_space *s = &t->out->space;
+    size_t n = t->out->n;
+    if (number % 4 == 0) return false;
+    if (number > REFINE_FROM && number % 2)
+        return lethe_genome_beside(s, t->tried, t->cost, n, t->scratch, rng, out);
+    return lethe_genome_promising(s, t->tried, t->cost, n, t->scratch, rng, out);
+}
+
 /* False when nothing new was found. */
 static bool next_genome(tuning *t, uint64_t number, lethe_genome *out) {
     const lethe_tune_result *r = t->out;
@@ -44,6 +57,8 @@ static bool next_genome(tuning *t, uint64_t number, lethe_genome *out) {
     if (number <= START) {
         *out = lethe_genome_start(&r->space, number - 1, START, seed);
         if (!known(r, out)) return true;
+    } else if (by_cost(t, number, &rng, out)) {
+        return true;
     }
     for (int i = 0; i < TRIES; i++) {
         size_t a = tournament(t, &rng), b = tournament(t, &rng);
@@ -64,18 +79,28 @@ double lethe_tune_cost(const tuning *t, const lethe_trial *x) {
     return isnan(c) ? INFINITY : c;
 }
 
+static void ranking_free(tuning *t) {
+    void *const all[] = {t->crowding, t->tried, t->cost, t->scratch};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
+    t->crowding = t->cost = NULL;
+    t->tried = NULL;
+    t->scratch = NULL;
+}
+
 static lethe_status rank_all(tuning *t, lethe_err *err) {
     lethe_tune_result *r = t->out;
     lethe_point *p = NULL;
     uint32_t *rank = NULL;
     size_t *scratch = NULL;
-    lethe_free(t->crowding);
-    t->crowding = NULL;
+    ranking_free(t);
     static const char what[] = "ranks of trials";
     lethe_status st = lethe_alloc(&p, r->n, sizeof *p, what, err);
     if (!st) st = lethe_alloc(&rank, r->n, sizeof *rank, what, err);
     if (!st) st = lethe_alloc(&scratch, r->n, sizeof *scratch, what, err);
     if (!st) st = lethe_alloc(&t->crowding, r->n, sizeof *t->crowding, what, err);
+    if (!st) st = lethe_alloc(&t->tried, r->n, sizeof *t->tried, what, err);
+    if (!st) st = lethe_alloc(&t->cost, r->n, sizeof *t->cost, what, err);
+    if (!st) st = lethe_alloc(&t->scratch, r->n, sizeof *t->scratch, what, err);
     if (!st) {
         for (size_t i = 0; i < r->n; i++) p[i] = r->trial[i].point;
         lethe_front_rank(p, r->n, rank);
@@ -84,8 +109,10 @@ static lethe_status rank_all(tuning *t, lethe_err *err) {
         double best = INFINITY;
         for (size_t i = 0; i < r->n; i++) {
             r->trial[i].rank = rank[i];
-            if (lethe_tune_cost(t, &r->trial[i]) < best) {
-                best = lethe_tune_cost(t, &r->trial[i]);
+            t->tried[i] = r->trial[i].genome;
+            t->cost[i] = lethe_tune_cost(t, &r->trial[i]);
+            if (t->cost[i] < best) {
+                best = t->cost[i];
                 r->chosen = i;
             }
         }
@@ -115,16 +142,16 @@ void lethe_tune_show(const tuning *t, bool finished) {
                                             .finished = finished});
 }
 
-/* The report on the other half takes about as long as this many trials. */
-#define REPORT_TRIALS 12
+/* The last round and the report on the other half take about as long as this many trials that are
+ * asked everything: some ten removals and two baselines, each by twice as many questions. */
+#define END_TRIALS 24
 
 static bool time_is_up(const tuning *t) {
     const lethe_tune_result *r = t->out;
     if (t->opts->trials && r->n >= t->opts->trials) return true;
     if (t->opts->minutes <= 0) return false;
-    double gone = lethe_seconds() - t->start, each = 0;
-    for (size_t i = 0; i < r->n; i++) each += r->trial[i].seconds / (double)r->n;
-    return gone + (1 + REPORT_TRIALS) * each > 60 * t->opts->minutes;
+    double whole = r->n ? r->trial[0].seconds : 0; /* the first is asked everything */
+    return lethe_seconds() - t->start + (1 + END_TRIALS) * whole > 60 * t->opts->minutes;
 }
 
 static lethe_status one_trial(tuning *t, bool *none, lethe_err *err) {
@@ -166,7 +193,7 @@ static lethe_status search(tuning *t, lethe_err *err) {
 static lethe_status run_all(tuning *t, lethe_err *err) {
     LETHE_TRY(lethe_tune_as_given(t, err));
     LETHE_TRY(lethe_tune_set_layers(t, err));
-    LETHE_TRY(lethe_tune_gauge(t, LETHE_SPLIT_TUNE, &t->gauge, err));
+    LETHE_TRY(lethe_tune_gauge(t, LETHE_SPLIT_TUNE, false, &t->gauge, err));
     lethe_tune_result *r = t->out;
     r->baseline = *lethe_gauge_baseline(t->gauge);
     if (!(r->baseline.forget_recall > 0))
@@ -177,6 +204,7 @@ static lethe_status run_all(tuning *t, lethe_err *err) {
     LETHE_TRY(lethe_tune_recall(t, err));
     if (r->n) LETHE_TRY(rank_all(t, err));
     LETHE_TRY(search(t, err));
+    LETHE_TRY(lethe_tune_final(t, err));
     LETHE_TRY(lethe_tune_report_half(t, err));
     r->seconds = lethe_seconds() - t->start;
     return lethe_tune_write(t, err);
@@ -196,13 +224,14 @@ lethe_status lethe_pipeline_tune(lethe_pipeline *p, const lethe_tune_opts *opts,
     lethe_lm_clear_hooks(p->lm);
     for (size_t i = 0; i <= LETHE_TUNE_LAYERS; i++) lethe_tune_layer_close(&t.layer[i]);
     lethe_gauge_close(&t.gauge);
-    lethe_free(t.crowding);
+    ranking_free(&t);
     if (st) lethe_tune_result_free(out);
     return st;
 }
 
 void lethe_tune_result_free(lethe_tune_result *r) {
     lethe_free(r->trial);
+    lethe_free(r->final);
     lethe_free(r->report.front);
     lethe_free(r->report.best);
     lethe_free(r->attack_names);

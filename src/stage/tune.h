@@ -9,13 +9,14 @@
  *   damage  = KL on retain text (nats a token) + recall lost on the other domains
  *
  * Both are to be small. Trial 0 is the removal as the settings have it. A start of trials spread
- * evenly over everything is followed by children of what is best so far: parents are drawn by
- * binary tournament on rank and crowding (tune_front.h), as in NSGA-II, but one child at a time.
- * The whole front is kept; chosen is what has the least left + weight x damage.
+ * evenly over everything is followed by what a model of the trials so far finds promising
+ * (tune_model.h), and one time in four by a child of what is best so far: parents are drawn by
+ * binary tournament on rank and crowding (tune_front.h), as in NSGA-II. The whole front is kept.
  *
- * All trials ask the half "tune" of facts and text (split.h). In the end the chosen removal, the
- * one of the settings, the reference experiment's and the whole front are measured on the half
- * "report", which no choice has seen.
+ * All trials ask some of the half "tune" of facts and text (split.h). The six with the least left +
+ * weight x damage are then asked all of that half, and what has the least there is chosen
+ * (tune_final.c). In the end the chosen removal, the one of the settings, the reference
+ * experiment's and the whole front are measured on the half "report", which no choice has seen.
  *
  * In the run directory: tune.json (all of it), tuned.json (settings: lethe forget --config),
  * tune/trials.jsonl (a line a trial as they come; an interrupted search goes on from it), and
@@ -28,6 +29,9 @@
 #include "stage/pipeline.h"
 #include "stage/tune_front.h"
 #include "stage/tune_space.h"
+
+/* Trials of the last round, at most. */
+#define LETHE_TUNE_FINALISTS 6u
 
 typedef struct lethe_trial {
     uint64_t number;
@@ -60,7 +64,9 @@ typedef struct lethe_tune_result {
     size_t n_attacks;
     lethe_trial *trial; /* [n] */
     size_t n, cap;
-    size_t chosen; /* place among the trials */
+    size_t chosen;      /* place among the trials */
+    lethe_trial *final; /* [n_final] the last round: the best once more, by more questions */
+    size_t n_final;
     lethe_tune_report report;
     double weight, seconds;
     char *chosen_dir; /* the run directory that now holds the chosen removal */

@@ -13,18 +13,17 @@
 #include "stage/pipeline_run.h"
 #include "stage/tune_parts.h"
 
-lethe_status lethe_tune_gauge(const tuning *t, lethe_split half, lethe_gauge **out,
+lethe_status lethe_tune_gauge(const tuning *t, lethe_split half, bool thorough, lethe_gauge **out,
                               lethe_err *err) {
     const lethe_config *c = t->p->config;
     lethe_gauge_opts o = lethe_gauge_defaults();
     o.split = half;
     o.attack_file = c->attack_file;
     o.seed = (uint64_t)c->seed;
-    if (half == LETHE_SPLIT_TUNE) { /* a trial should take a second or two */
-        o.forget_items = 100;
-        o.attack_items = 40;
-        o.text_tokens = 6000;
-    }
+    o.forget_items = thorough ? 0 : 100; /* a trial should take a second or two */
+    o.attack_items = thorough ? 0 : 40;
+    o.retain_items = thorough ? 0 : 60;
+    o.text_tokens = thorough ? 12000 : 6000;
     lethe_probes probes = {0};
     lethe_corpus *text = NULL;
     lethe_status st = lethe_probes_load(&probes, c->probes, err);
@@ -117,6 +116,9 @@ static json_t *report_json(const lethe_tune_result *r, bool *ok) {
 lethe_status lethe_tune_json(const lethe_tune_result *r, json_t **out, lethe_err *err) {
     bool ok = true;
     json_t *o = json_object(), *trials = json_array(), *layers = json_array();
+    json_t *final = json_array();
+    for (size_t i = 0; i < r->n_final; i++)
+        ok &= !json_array_append_new(final, trial_json(r, &r->final[i]));
     for (size_t i = 0; i < r->n; i++)
         ok &= !json_array_append_new(trials, trial_json(r, &r->trial[i]));
     for (size_t i = 0; i < r->space.n_layers; i++)
@@ -126,6 +128,7 @@ lethe_status lethe_tune_json(const lethe_tune_result *r, json_t **out, lethe_err
     lethe_json_put(o, "damage_weight", lethe_json_real(r->weight), &ok);
     lethe_json_put(o, "baseline", figures_json(r, &r->baseline), &ok);
     lethe_json_put(o, "trials", trials, &ok);
+    lethe_json_put(o, "last_round", final, &ok);
     lethe_json_put(o, "chosen", json_integer(r->n ? (json_int_t)r->trial[r->chosen].number : 0),
                    &ok);
     lethe_json_put(o, "seconds", lethe_json_real(r->seconds), &ok);
@@ -156,6 +159,7 @@ static lethe_status key_of(const tuning *t, char key[LETHE_HASH_HEX], lethe_err 
         json_array_append_new(layers, json_integer(t->out->space.layer[i]));
     if (ok) json_object_del(o, "out");
     lethe_json_put(o, "layers", layers, &ok);
+    lethe_json_put(o, "space", json_integer(LETHE_TUNE_SPACE), &ok);
     lethe_json_put(o, "model", json_string(lethe_lm_get_info(t->p->lm)->hash), &ok);
     if (!st && !ok) st = lethe_fail(err, LETHE_NOMEM, "out of memory for settings");
     if (st) {

@@ -31,7 +31,12 @@ typedef struct tuning {
     lethe_tune_layer
         layer[LETHE_TUNE_LAYERS + 1]; /* those of the space, and that of the settings */
     lethe_gauge *gauge;
-    double *crowding;        /* [out->n] */
+
+    /* Of the trials so far, [out->n] each; scratch for the model. */
+    double *crowding, *cost;
+    lethe_genome *tried;
+    bool *scratch;
+
     lethe_tune_params given; /* what the settings say */
     double start;
 } tuning;
@@ -39,8 +44,9 @@ typedef struct tuning {
 /* The settings that run.json keeps; *out is the caller's to free, also after a failure. */
 lethe_status lethe_tune_copy_config(const lethe_config *from, lethe_config *out, lethe_err *err);
 
-/* A gauge on one half of the questions of the settings. */
-lethe_status lethe_tune_gauge(const tuning *t, lethe_split half, lethe_gauge **out, lethe_err *err);
+/* A gauge on one half of the questions of the settings; thorough: on all of that half. */
+lethe_status lethe_tune_gauge(const tuning *t, lethe_split half, bool thorough, lethe_gauge **out,
+                              lethe_err *err);
 
 /* Which layers the space has; opens the first where its time has to be known. */
 lethe_status lethe_tune_set_layers(tuning *t, lethe_err *err);
@@ -69,6 +75,9 @@ double lethe_tune_cost(const tuning *t, const lethe_trial *x);
 
 /* Progress. */
 void lethe_tune_show(const tuning *t, bool finished);
+
+/* Fills out->final and chooses by it. */
+lethe_status lethe_tune_final(tuning *t, lethe_err *err);
 
 /* Fills out->report. */
 lethe_status lethe_tune_report_half(tuning *t, lethe_err *err);

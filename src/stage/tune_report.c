@@ -83,7 +83,7 @@ static lethe_status report_best(tuning *t, lethe_gauge *g, lethe_err *err) {
 lethe_status lethe_tune_report_half(tuning *t, lethe_err *err) {
     lethe_tune_report *o = &t->out->report;
     lethe_gauge *g = NULL;
-    LETHE_TRY(lethe_tune_gauge(t, LETHE_SPLIT_REPORT, &g, err));
+    LETHE_TRY(lethe_tune_gauge(t, LETHE_SPLIT_REPORT, true, &g, err));
     o->baseline = *lethe_gauge_baseline(g);
     lethe_status st = lethe_tune_measure_given(t, g, &o->given, err);
     if (!st) st = report_reference(t, g, &o->reference, err);

@@ -8,7 +8,7 @@
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static const size_t features[] = {16, 32, 64, 100, 150, 200, 300, 400};
+static const size_t features[] = {16, 24, 32, 48, 64, 80, 100, 125, 150, 175, 200, 250, 300, 400};
 
 /* A ranking by effect comes last, so that it can be left out. */
 static const struct {
@@ -22,7 +22,7 @@ static const struct {
     {"effect", LETHE_SELECT_EFFECT, LETHE_WEIGH_ACTIVATION},
 };
 
-#define STRENGTHS 9
+#define STRENGTHS 17
 
 /* Each from hardly anything to far too much, in the order of that. */
 static const struct {
@@ -31,11 +31,26 @@ static const struct {
     bool gated;
     double strength[STRENGTHS];
 } methods[] = {
-    {LETHE_METHOD_SCALE, LETHE_CLAMP_ACTIVATION, false, {0, -0.5, -1, -1.5, -2, -3, -4, -6, -9}},
-    {LETHE_METHOD_CLAMP, LETHE_CLAMP_ACTIVATION, false, {0, .25, .5, 1, 1.5, 2, 3, 4.5, 7}},
-    {LETHE_METHOD_CLAMP, LETHE_CLAMP_NORM, false, {.02, .05, .1, .15, .2, .3, .5, .75, 1}},
-    {LETHE_METHOD_DIRECTION, LETHE_CLAMP_ACTIVATION, false, {.1, .2, .3, .5, .75, 1, 1.5, 2, 3}},
-    {LETHE_METHOD_DIRECTION, LETHE_CLAMP_ACTIVATION, true, {.1, .2, .3, .5, .75, 1, 1.5, 2, 3}},
+    {LETHE_METHOD_SCALE,
+     LETHE_CLAMP_ACTIVATION,
+     false,
+     {0, -.25, -.5, -.75, -1, -1.25, -1.5, -1.75, -2, -2.5, -3, -3.5, -4, -5, -6, -7.5, -9}},
+    {LETHE_METHOD_CLAMP,
+     LETHE_CLAMP_ACTIVATION,
+     false,
+     {0, .125, .25, .375, .5, .75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.75, 4.5, 5.75, 7}},
+    {LETHE_METHOD_CLAMP,
+     LETHE_CLAMP_NORM,
+     false,
+     {.02, .035, .05, .075, .1, .125, .15, .175, .2, .25, .3, .4, .5, .6, .75, .85, 1}},
+    {LETHE_METHOD_DIRECTION,
+     LETHE_CLAMP_ACTIVATION,
+     false,
+     {.1, .15, .2, .25, .3, .4, .5, .6, .75, .85, 1, 1.25, 1.5, 1.75, 2, 2.5, 3}},
+    {LETHE_METHOD_DIRECTION,
+     LETHE_CLAMP_ACTIVATION,
+     true,
+     {.1, .15, .2, .25, .3, .4, .5, .6, .75, .85, 1, 1.25, 1.5, 1.75, 2, 2.5, 3}},
 };
 
 /* At the first none; share 0: calibrated. The others want two, three or four of the last sixteen
@@ -58,8 +73,7 @@ size_t lethe_tune_gene_size(const lethe_tune_space *s, lethe_gene g) {
     return 1;
 }
 
-/* Values of these lists that stand beside each other are alike. */
-static bool in_order(lethe_gene g) {
+bool lethe_gene_in_order(lethe_gene g) {
     return g == LETHE_GENE_LAYER || g == LETHE_GENE_FEATURES || g == LETHE_GENE_STRENGTH;
 }
 
@@ -117,8 +131,8 @@ lethe_genome lethe_genome_start(const lethe_tune_space *s, uint64_t number, uint
 static uint8_t changed(const lethe_tune_space *s, lethe_gene g, uint8_t now, lethe_rng *r) {
     size_t size = lethe_tune_gene_size(s, g);
     if (size < 2) return now;
-    if (!in_order(g)) return (uint8_t)((now + 1 + lethe_rng_below(r, size - 1)) % size);
-    size_t step = 1 + lethe_rng_below(r, 2);
+    if (!lethe_gene_in_order(g)) return (uint8_t)((now + 1 + lethe_rng_below(r, size - 1)) % size);
+    size_t step = 1 + lethe_rng_below(r, size > 8 ? 3 : 2);
     bool up = lethe_rng_below(r, 2);
     if (up) return (uint8_t)(now + step < size ? now + step : size - 1);
     return (uint8_t)(now > step ? now - step : 0);
@@ -133,6 +147,12 @@ lethe_genome lethe_genome_child(const lethe_tune_space *s, const lethe_genome *a
             g.gene[i] = changed(s, (lethe_gene)i, g.gene[i], r);
     }
     return g;
+}
+
+bool lethe_genome_alike(const lethe_genome *a, const lethe_genome *b) {
+    return a->gene[LETHE_GENE_LAYER] == b->gene[LETHE_GENE_LAYER] &&
+           a->gene[LETHE_GENE_SELECT] == b->gene[LETHE_GENE_SELECT] &&
+           a->gene[LETHE_GENE_METHOD] == b->gene[LETHE_GENE_METHOD];
 }
 
 bool lethe_genome_equal(const lethe_genome *a, const lethe_genome *b) {

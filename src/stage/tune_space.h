@@ -16,6 +16,9 @@
 
 #define LETHE_TUNE_LAYERS 64u /* at most */
 
+/* Goes up when a list changes: genomes of before mean something else then. */
+#define LETHE_TUNE_SPACE 2
+
 typedef enum lethe_gene {
     LETHE_GENE_LAYER,
     LETHE_GENE_FEATURES, /* how many */
@@ -47,6 +50,10 @@ typedef struct lethe_tune_params {
 } lethe_tune_params;
 
 size_t lethe_tune_gene_size(const lethe_tune_space *s, lethe_gene g);
+
+/* Whether values that stand beside each other in the gene's list are alike. */
+bool lethe_gene_in_order(lethe_gene g);
+
 lethe_tune_params lethe_tune_params_of(const lethe_tune_space *s, const lethe_genome *g);
 
 /* Names of the rankings, NULL behind the last, and what a choice of features is with one. */
@@ -62,6 +69,9 @@ lethe_genome lethe_genome_start(const lethe_tune_space *s, uint64_t number, uint
 /* A child of two (they may be the same): each gene of either, then on average one gene changed. */
 lethe_genome lethe_genome_child(const lethe_tune_space *s, const lethe_genome *a,
                                 const lethe_genome *b, lethe_rng *r);
+
+/* The same layer, ranking and method: variants of one removal. */
+bool lethe_genome_alike(const lethe_genome *a, const lethe_genome *b);
 
 bool lethe_genome_equal(const lethe_genome *a, const lethe_genome *b);
 
