@@ -228,8 +228,7 @@ static void ends_and_figures(void **state) {
     assert_ok(
         lethe_lm_score(demo.lm, &(lethe_seq){whole.id, whole.n}, &prompt[2].n, 1, &score, &err),
         &err);
-    /* Token by token or all at once: products with 8-bit weights round differently, by processor.
-     */
+    /* Token by token or all at once: products in 8 bits round differently, by processor. */
     assert_true(fabs(score.sum_logprob - logprob) < 1e-2);
     lethe_tokens_free(&whole);
     drop(&h);
