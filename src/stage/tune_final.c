@@ -57,6 +57,7 @@ lethe_status lethe_tune_final(tuning *t, lethe_err *err) {
     uint64_t chosen = r->trial[r->chosen].number;
     for (size_t i = 0; i < r->n_final && !st; i++) {
         lethe_trial *x = &r->final[i];
+        lethe_tune_show(t, false);
         st =
             x->number ? lethe_tune_try(t, g, x, true, err) : lethe_tune_measure_given(t, g, x, err);
         if (st || !(lethe_tune_cost(t, x) < least)) continue;

@@ -6,8 +6,7 @@
  * so that the first kind of removal that works does not take all trials; bad are the others. Each
  * gene has two densities
  *
- *   l(v) = (1 / size + sum over good trials of K(v, v_i)) / normaliser,    g(v): the same of the
- * bad
+ *   l(v) = (1 / size + sum over good trials of K(v, v_i)) / normaliser,    g(v): of bad trials
  *
  * with K = 1 at the same value, and 1/2, 1/4, 1/8 one, two, three on in lists that have an order.
  * Expected improvement grows with l / g, so of some draws from l the one with the largest product

@@ -42,8 +42,10 @@ static lethe_status report_front(tuning *t, lethe_gauge *g, lethe_err *err) {
     lethe_tune_result *r = t->out;
     lethe_tune_report *o = &r->report;
     LETHE_TRY(lethe_zalloc(&o->front, r->n, sizeof *o->front, "the front", err));
-    for (size_t i = 0; i < r->n; i++)
-        if (!r->trial[i].rank && !r->trial[i].failed) o->front[o->n_front++] = r->trial[i];
+    for (size_t i = 0; i < r->n;
+         i++) /* the last round may choose what a trial's questions did not */
+        if ((!r->trial[i].rank && !r->trial[i].failed) || i == r->chosen)
+            o->front[o->n_front++] = r->trial[i];
     qsort(o->front, o->n_front, sizeof *o->front, by_damage);
     uint64_t wanted = r->trial[r->chosen].number;
     for (size_t i = 0; i < o->n_front; i++)

@@ -43,6 +43,8 @@ check "tune.json is there" [ -s run/tune.json ]
 check "all trials are in it" [ "$("$JSONGET" run/tune.json "trials.#")" = 5 ]
 number run/tune.json report_split.baseline.forget_recall '>' 0.2
 number run/tune.json report_split.chosen.figures.kl '>=' 0
+check "what was chosen is what is reported" [ "$("$JSONGET" run/tune.json report_split.chosen.number)" = "$("$JSONGET" run/tune.json chosen)" ]
+check "the last round has several" [ "$("$JSONGET" run/tune.json "last_round.#")" -ge 2 ]
 number run/tune.json trials.0.layer '==' 1
 cp run/tune.json first.json
 
