@@ -370,13 +370,16 @@ static void api_get(request *r) {
 
 /* ---- the API: what is sent ------------------------------------------------------------------- */
 
-static void keep(const char *name, const char *data, size_t n, bool append) {
-    char path[4096];
+/* Written beside and renamed: an upload of a client that is gone may end while another's is read. */
+static void keep(const char *name, const char *data, size_t n) {
+    char path[4096], temp[4096];
     snprintf(path, sizeof path, "%s/received", root);
     mkdir(path, 0777);
     snprintf(path, sizeof path, "%s/received/%s", root, name);
-    FILE *f = fopen(path, append ? "ab" : "wb");
-    if (!f || fwrite(data, 1, n, f) != n || fclose(f)) perror(path);
+    snprintf(temp, sizeof temp, "%s/received-XXXXXX", root);
+    int fd = mkstemp(temp);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "wb");
+    if (!f || fwrite(data, 1, n, f) != n || fclose(f) || rename(temp, path)) perror(path);
 }
 
 static void preupload(request *r) {
@@ -443,7 +446,8 @@ static void complete(request *r, const char *oid) {
     json_t *o = json_loads(r->body, 0, NULL), *p;
     size_t i;
     bool fine = json_array_size(json_object_get(o, "parts")) > 0;
-    keep(oid, "", 0, false);
+    char *whole = NULL;
+    size_t whole_n = 0;
     json_array_foreach(json_object_get(o, "parts"), i, p) {
         char want[128], path[4096];
         size_t n;
@@ -453,11 +457,19 @@ static void complete(request *r, const char *oid) {
         char *data = read_file(path, &n);
         fine = fine && data && etag && !strcmp(etag, want) &&
                json_integer_value(json_object_get(p, "partNumber")) == (json_int_t)i + 1;
-        if (data) keep(oid, data, n, true);
+        if (data) {
+            char *more = realloc(whole, whole_n + n + 1);
+            if (!more) abort();
+            whole = more;
+            memcpy(whole + whole_n, data, n);
+            whole_n += n;
+        }
         unlink(path);
         free(data);
     }
     json_decref(o);
+    if (fine) keep(oid, whole, whole_n);
+    free(whole);
     replyf(r, fine ? "200 OK" : "400 Bad Request", "{}");
 }
 
@@ -466,7 +478,7 @@ static void api_post(request *r) {
     if (is(r, "denied"))
         replyf(r, "403 Forbidden", "{\"error\": \"You don't have the rights\"}");
     else if (!strcmp(r->path, "/api/repos/create")) {
-        keep("create.json", r->body, r->len, false);
+        keep("create.json", r->body, r->len);
         replyf(r, is(r, "exists") ? "409 Conflict" : "200 OK", "{\"url\": \"x\"}");
     } else if (strstr(r->path, "/preupload/"))
         preupload(r);
@@ -483,7 +495,7 @@ static void api_post(request *r) {
         free(data);
         replyf(r, strcmp(hex, r->path + 8) ? "404 Not Found" : "200 OK", "{}");
     } else if (commit) {
-        keep("commit.ndjson", r->body, r->len, false);
+        keep("commit.ndjson", r->body, r->len);
         replyf(r, "200 OK",
                "{\"success\": true, \"commitOid\": \"" COMMIT
                "\", \"commitUrl\": \"http://127.0.0.1/commit/1\"}");
@@ -502,7 +514,7 @@ static void cdn_put(request *r) {
         snprintf(name, sizeof name, "%s.part%d", oid, part);
     else
         snprintf(name, sizeof name, "%s", r->path + 5); /* /lfs/ */
-    keep(name, r->body, r->len, false);
+    keep(name, r->body, r->len);
     snprintf(headers, sizeof headers, "ETag: \"%.8s-%d\"\r\n", oid, part);
     reply(r, "200 OK", part ? headers : "", "");
 }
