@@ -102,10 +102,10 @@ typedef struct lethe_kernels {
     void (*dots_i8)(int32_t *c, size_t ldc, const uint8_t *a, size_t na, const int8_t *b,
                     const int32_t *b_sum, size_t nb, size_t ld);
 
-    /* c[i] = sum over l < ld of a_hi[row[i], l] b_lo[l] + a_lo[row[i], l] b_hi[l], for i < n; rows
-     * of a_hi and a_lo are ld bytes long, ld as above. Exact. */
-    void (*dots_cross)(int32_t *c, const uint8_t *a_hi, const uint8_t *a_lo, const uint32_t *row,
-                       size_t n, const int8_t *b_hi, const int8_t *b_lo, size_t ld);
+    /* c[i] += sum over l < ld of a[row[i], l] b[l], for i < n; rows of a are ld bytes long, ld as
+     * above. Exact. */
+    void (*dots_rows)(int32_t *c, const uint8_t *a, const uint32_t *row, size_t n, const int8_t *b,
+                      size_t ld);
 
     /* Writes the places i < n (rising; room for n) whose upper bound
      *     scale w_scale[i] c[i] + bias[i] + err w_norm[i] + norm w_err[i]

@@ -316,21 +316,18 @@ static void avx2_dots_i8(int32_t *c, size_t ldc, const uint8_t *a, size_t na, co
             block(c + i * ldc + j, ldc, a + i * ld, 1, b + j * ld, b_sum + j, 1, ld);
 }
 
-static int32_t dot_cross(const uint8_t *a_hi, const uint8_t *a_lo, const int8_t *b_hi,
-                         const int8_t *b_lo, size_t ld) {
-    __m256i acc = _mm256_setzero_si256();
-    for (size_t l = 0; l < ld; l += 16) {
-        acc = _mm256_add_epi32(acc, _mm256_madd_epi16(widen_u8(a_hi + l), widen_i8(b_lo + l)));
-        acc = _mm256_add_epi32(acc, _mm256_madd_epi16(widen_u8(a_lo + l), widen_i8(b_hi + l)));
+static void avx2_dots_rows(int32_t *c, const uint8_t *a, const uint32_t *row, size_t n,
+                           const int8_t *b, size_t ld) {
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *x = a + row[i] * ld;
+        __m256i s0 = _mm256_setzero_si256(), s1 = s0;
+        for (size_t l = 0; l < ld; l += 32) {
+            s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(widen_u8(x + l), widen_i8(b + l)));
+            s1 =
+                _mm256_add_epi32(s1, _mm256_madd_epi16(widen_u8(x + l + 16), widen_i8(b + l + 16)));
+        }
+        c[i] += add_up(_mm256_add_epi32(s0, s1));
     }
-    return add_up(acc);
-}
-
-static void avx2_dots_cross(int32_t *c, const uint8_t *a_hi, const uint8_t *a_lo,
-                            const uint32_t *row, size_t n, const int8_t *b_hi, const int8_t *b_lo,
-                            size_t ld) {
-    for (size_t i = 0; i < n; i++)
-        c[i] = dot_cross(a_hi + row[i] * ld, a_lo + row[i] * ld, b_hi, b_lo, ld);
 }
 
 /* ---- Adam -------------------------------------------------------------------------------------
@@ -382,7 +379,7 @@ void lethe_overlay_avx2(lethe_kernels *k) {
     k->gather_dot = avx2_gather_dot;
     k->digits = avx2_digits;
     k->dots_i8 = avx2_dots_i8;
-    k->dots_cross = avx2_dots_cross;
+    k->dots_rows = avx2_dots_rows;
     k->may_pass = avx2_may_pass;
     k->adam = avx2_adam;
 }

@@ -274,21 +274,18 @@ static void avx512_dots_i8(int32_t *c, size_t ldc, const uint8_t *a, size_t na, 
             block(c + i * ldc + j, ldc, a + i * ld, 1, b + j * ld, b_sum + j, 1, ld);
 }
 
-static int32_t dot_cross(const uint8_t *a_hi, const uint8_t *a_lo, const int8_t *b_hi,
-                         const int8_t *b_lo, size_t ld) {
-    __m512i acc = _mm512_setzero_si512();
-    for (size_t l = 0; l < ld; l += 32) {
-        acc = _mm512_add_epi32(acc, _mm512_madd_epi16(widen_u8(a_hi + l), widen_i8(b_lo + l)));
-        acc = _mm512_add_epi32(acc, _mm512_madd_epi16(widen_u8(a_lo + l), widen_i8(b_hi + l)));
+static void avx512_dots_rows(int32_t *c, const uint8_t *a, const uint32_t *row, size_t n,
+                             const int8_t *b, size_t ld) {
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *x = a + row[i] * ld;
+        __m512i s0 = _mm512_setzero_si512(), s1 = s0;
+        for (size_t l = 0; l < ld; l += 64) {
+            s0 = _mm512_add_epi32(s0, _mm512_madd_epi16(widen_u8(x + l), widen_i8(b + l)));
+            s1 =
+                _mm512_add_epi32(s1, _mm512_madd_epi16(widen_u8(x + l + 32), widen_i8(b + l + 32)));
+        }
+        c[i] += _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1));
     }
-    return _mm512_reduce_add_epi32(acc);
-}
-
-static void avx512_dots_cross(int32_t *c, const uint8_t *a_hi, const uint8_t *a_lo,
-                              const uint32_t *row, size_t n, const int8_t *b_hi, const int8_t *b_lo,
-                              size_t ld) {
-    for (size_t i = 0; i < n; i++)
-        c[i] = dot_cross(a_hi + row[i] * ld, a_lo + row[i] * ld, b_hi, b_lo, ld);
 }
 
 /* ---- Adam -------------------------------------------------------------------------------------
@@ -335,7 +332,7 @@ void lethe_overlay_avx512(lethe_kernels *k) {
     k->gather_dot = avx512_gather_dot;
     k->digits = avx512_digits;
     k->dots_i8 = avx512_dots_i8;
-    k->dots_cross = avx512_dots_cross;
+    k->dots_rows = avx512_dots_rows;
     k->may_pass = avx512_may_pass;
     k->adam = avx512_adam;
 }

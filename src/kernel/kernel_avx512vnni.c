@@ -82,40 +82,43 @@ static void vnni_dots_i8(int32_t *c, size_t ldc, const uint8_t *a, size_t na, co
 
 /* Up to four tokens by one latent: its digits are loaded once for all of them, and eight sums hide
  * each other's latency. */
-static inline __attribute__((always_inline)) void
-cross_some(int32_t *c, const uint8_t *a_hi, const uint8_t *a_lo, const uint32_t *row, size_t na,
-           const int8_t *b_hi, const int8_t *b_lo, size_t ld) {
+static inline __attribute__((always_inline)) void rows_some(int32_t *c, const uint8_t *a,
+                                                            const uint32_t *row, size_t na,
+                                                            const int8_t *b, size_t ld) {
     __m512i s0[4], s1[4];
-    const uint8_t *hi[4], *lo[4];
+    const uint8_t *x[4];
 #pragma GCC unroll 4
     for (size_t i = 0; i < na; i++) {
         s0[i] = s1[i] = _mm512_setzero_si512();
-        hi[i] = a_hi + row[i] * ld;
-        lo[i] = a_lo + row[i] * ld;
+        x[i] = a + row[i] * ld;
     }
-    for (size_t l = 0; l < ld; l += 64) {
-        __m512i w_hi = load(b_hi + l), w_lo = load(b_lo + l);
+    size_t l = 0;
+    for (; l + 128 <= ld; l += 128) {
+        __m512i w0 = load(b + l), w1 = load(b + l + 64);
 #pragma GCC unroll 4
         for (size_t i = 0; i < na; i++) {
-            s0[i] = _mm512_dpbusd_epi32(s0[i], load(hi[i] + l), w_lo);
-            s1[i] = _mm512_dpbusd_epi32(s1[i], load(lo[i] + l), w_hi);
+            s0[i] = _mm512_dpbusd_epi32(s0[i], load(x[i] + l), w0);
+            s1[i] = _mm512_dpbusd_epi32(s1[i], load(x[i] + l + 64), w1);
         }
     }
-    __m512i sum[4];
+    __m512i sum[4], rest = l < ld ? load(b + l) : _mm512_setzero_si512();
 #pragma GCC unroll 4
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 4; i++) {
         sum[i] = i < na ? _mm512_add_epi32(s0[i], s1[i]) : _mm512_setzero_si512();
-    _mm_mask_storeu_epi32(c, (__mmask8)((1 << na) - 1), fold_lanes(fold4(sum)));
+        if (i < na && l < ld) sum[i] = _mm512_dpbusd_epi32(sum[i], load(x[i] + l), rest);
+    }
+    __mmask8 there = (__mmask8)((1 << na) - 1);
+    __m128i before = _mm_maskz_loadu_epi32(there, c);
+    _mm_mask_storeu_epi32(c, there, _mm_add_epi32(before, fold_lanes(fold4(sum))));
 }
 
-static void vnni_dots_cross(int32_t *c, const uint8_t *a_hi, const uint8_t *a_lo,
-                            const uint32_t *row, size_t n, const int8_t *b_hi, const int8_t *b_lo,
-                            size_t ld) {
+static void vnni_dots_rows(int32_t *c, const uint8_t *a, const uint32_t *row, size_t n,
+                           const int8_t *b, size_t ld) {
     size_t i = 0;
-    for (; i + 4 <= n; i += 4) cross_some(c + i, a_hi, a_lo, row + i, 4, b_hi, b_lo, ld);
-    if (n - i == 3) cross_some(c + i, a_hi, a_lo, row + i, 3, b_hi, b_lo, ld);
-    if (n - i == 2) cross_some(c + i, a_hi, a_lo, row + i, 2, b_hi, b_lo, ld);
-    if (n - i == 1) cross_some(c + i, a_hi, a_lo, row + i, 1, b_hi, b_lo, ld);
+    for (; i + 4 <= n; i += 4) rows_some(c + i, a, row + i, 4, b, ld);
+    if (n - i == 3) rows_some(c + i, a, row + i, 3, b, ld);
+    if (n - i == 2) rows_some(c + i, a, row + i, 2, b, ld);
+    if (n - i == 1) rows_some(c + i, a, row + i, 1, b, ld);
 }
 
 /* ---- sift -------------------------------------------------------------------------------------
@@ -225,8 +228,15 @@ sift_some(sifting *s, size_t i, size_t na, size_t j, size_t wide, const int8_t *
     const uint8_t *row[4] = {a, a + 3 * ld, a + 6 * ld, a + 9 * ld};
     __m512i acc[12][2], sum[2][12];
     fetch_share(s);
+    /* The sums begin with what takes the 128 off again. */
+    const __m512i zero = _mm512_setzero_si512();
+    __m512i off0 = _mm512_sub_epi32(zero, _mm512_slli_epi32(load(s->b_sum + j), 7)), off1 = off0;
+    if (wide == 2) off1 = _mm512_sub_epi32(zero, _mm512_slli_epi32(load(s->b_sum + j + 16), 7));
 #pragma GCC unroll 12
-    for (size_t q = 0; q < na; q++) acc[q][0] = acc[q][1] = _mm512_setzero_si512();
+    for (size_t q = 0; q < na; q++) {
+        acc[q][0] = off0;
+        acc[q][1] = off1;
+    }
     for (size_t l = 0; l < ld; l += 4) {
         __m512i w0 = load(packed + l * 16), w1 = w0;
         if (wide == 2) w1 = load(packed + 16 * ld + l * 16);
@@ -248,21 +258,19 @@ sift_some(sifting *s, size_t i, size_t na, size_t j, size_t wide, const int8_t *
     }
     for (size_t v = 0; v < wide; v++) {
         size_t place = j + 16 * v;
-        __m512i offset = _mm512_slli_epi32(load(s->b_sum + place), 7);
         for (size_t set = 0; set < s->sets; set++) {
             size_t at = set * s->nt + i;
             const sixteen w = sixteen_from(s->bound + at, place, s->first);
             __mmask16 pass[12];
             unsigned some = 0;
             for (size_t q = 0; q < na; q++) {
-                pass[q] =
-                    may_pass(_mm512_sub_epi32(sum[v][q], offset), &w, place, s->bound + at + q);
+                pass[q] = may_pass(sum[v][q], &w, place, s->bound + at + q);
                 some |= (unsigned)(pass[q] != 0) << q;
             }
             /* One branch that cannot be foretold for all tokens, not one for each. */
             for (; some; some &= some - 1) {
                 size_t q = (size_t)__builtin_ctz(some);
-                add_hits(s->hits + at + q, pass[q], w.place, _mm512_sub_epi32(sum[v][q], offset));
+                add_hits(s->hits + at + q, pass[q], w.place, sum[v][q]);
             }
         }
     }
@@ -300,6 +308,6 @@ static void vnni_sift(const uint8_t *a, size_t nt, const int8_t *b, const int32_
 
 void lethe_overlay_avx512vnni(lethe_kernels *k) {
     k->dots_i8 = vnni_dots_i8;
-    k->dots_cross = vnni_dots_cross;
+    k->dots_rows = vnni_dots_rows;
     k->sift = vnni_sift;
 }

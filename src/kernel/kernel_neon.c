@@ -294,24 +294,18 @@ static void neon_dots_i8(int32_t *c, size_t ldc, const uint8_t *a, size_t na, co
 }
 
 /* sum of a b = sum of (a - 128) b + 128 times the sum of b */
-static int32_t dot_cross(const uint8_t *a_hi, const uint8_t *a_lo, const int8_t *b_hi,
-                         const int8_t *b_lo, size_t ld) {
-    int32x4_t acc = vdupq_n_s32(0), sums = acc;
-    for (size_t l = 0; l < ld; l += 16) {
-        int8x16_t lo = vld1q_s8(b_lo + l), hi = vld1q_s8(b_hi + l);
-        acc = add_products(acc, load_token(a_hi + l), lo);
-        acc = add_products(acc, load_token(a_lo + l), hi);
-        sums = vpadalq_s16(sums, vaddl_s8(vget_low_s8(lo), vget_low_s8(hi)));
-        sums = vpadalq_s16(sums, vaddl_high_s8(lo, hi));
+static void neon_dots_rows(int32_t *c, const uint8_t *a, const uint32_t *row, size_t n,
+                           const int8_t *b, size_t ld) {
+    int32x4_t sums = vdupq_n_s32(0);
+    for (size_t l = 0; l < ld; l += 16) sums = vpadalq_s16(sums, vpaddlq_s8(vld1q_s8(b + l)));
+    int32_t offset = 128 * vaddvq_s32(sums);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *x = a + row[i] * ld;
+        int32x4_t acc = vdupq_n_s32(0);
+        for (size_t l = 0; l < ld; l += 16)
+            acc = add_products(acc, load_token(x + l), vld1q_s8(b + l));
+        c[i] += vaddvq_s32(acc) + offset;
     }
-    return vaddvq_s32(acc) + 128 * vaddvq_s32(sums);
-}
-
-static void neon_dots_cross(int32_t *c, const uint8_t *a_hi, const uint8_t *a_lo,
-                            const uint32_t *row, size_t n, const int8_t *b_hi, const int8_t *b_lo,
-                            size_t ld) {
-    for (size_t i = 0; i < n; i++)
-        c[i] = dot_cross(a_hi + row[i] * ld, a_lo + row[i] * ld, b_hi, b_lo, ld);
 }
 
 /* ---- Adam -------------------------------------------------------------------------------------
@@ -362,7 +356,7 @@ void lethe_overlay_neon(lethe_kernels *k) {
     k->gather_dot = neon_gather_dot;
     k->digits = neon_digits;
     k->dots_i8 = neon_dots_i8;
-    k->dots_cross = neon_dots_cross;
+    k->dots_rows = neon_dots_rows;
     k->may_pass = neon_may_pass;
     k->adam = neon_adam;
 }

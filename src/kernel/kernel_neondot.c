@@ -52,28 +52,15 @@ static void neondot_dots_i8(int32_t *c, size_t ldc, const uint8_t *a, size_t na,
 }
 
 /* sum of a b = sum of (a - 128) b + 128 times the sum of b */
-static int32_t dot_cross(const uint8_t *a_hi, const uint8_t *a_lo, const int8_t *b_hi,
-                         const int8_t *b_lo, size_t ld) {
-    const int8x16_t ones = vdupq_n_s8(1);
-    int32x4_t s0 = vdupq_n_s32(0), s1 = s0, sum0 = s0, sum1 = s0;
-    for (size_t l = 0; l < ld; l += 16) {
-        int8x16_t lo = vld1q_s8(b_lo + l), hi = vld1q_s8(b_hi + l);
-        s0 = vdotq_s32(s0, load_token(a_hi + l), lo);
-        s1 = vdotq_s32(s1, load_token(a_lo + l), hi);
-        sum0 = vdotq_s32(sum0, ones, lo);
-        sum1 = vdotq_s32(sum1, ones, hi);
-    }
-    return vaddvq_s32(vaddq_s32(s0, s1)) + 128 * vaddvq_s32(vaddq_s32(sum0, sum1));
-}
-
-static void neondot_dots_cross(int32_t *c, const uint8_t *a_hi, const uint8_t *a_lo,
-                               const uint32_t *row, size_t n, const int8_t *b_hi,
-                               const int8_t *b_lo, size_t ld) {
-    for (size_t i = 0; i < n; i++)
-        c[i] = dot_cross(a_hi + row[i] * ld, a_lo + row[i] * ld, b_hi, b_lo, ld);
+static void neondot_dots_rows(int32_t *c, const uint8_t *a, const uint32_t *row, size_t n,
+                              const int8_t *b, size_t ld) {
+    int32x4_t sums = vdupq_n_s32(0);
+    for (size_t l = 0; l < ld; l += 16) sums = vdotq_s32(sums, vdupq_n_s8(1), vld1q_s8(b + l));
+    int32_t offset = 128 * vaddvq_s32(sums);
+    for (size_t i = 0; i < n; i++) c[i] += one(a + row[i] * ld, b, ld) + offset;
 }
 
 void lethe_overlay_neondot(lethe_kernels *k) {
     k->dots_i8 = neondot_dots_i8;
-    k->dots_cross = neondot_dots_cross;
+    k->dots_rows = neondot_dots_rows;
 }

@@ -103,14 +103,13 @@ static void ref_dots_i8(int32_t *restrict c, size_t ldc, const uint8_t *restrict
         }
 }
 
-static void ref_dots_cross(int32_t *restrict c, const uint8_t *restrict a_hi,
-                           const uint8_t *restrict a_lo, const uint32_t *restrict row, size_t n,
-                           const int8_t *restrict b_hi, const int8_t *restrict b_lo, size_t ld) {
+static void ref_dots_rows(int32_t *restrict c, const uint8_t *restrict a,
+                          const uint32_t *restrict row, size_t n, const int8_t *restrict b,
+                          size_t ld) {
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *hi = a_hi + row[i] * ld, *lo = a_lo + row[i] * ld;
         int32_t sum = 0;
-        for (size_t l = 0; l < ld; l++) sum += hi[l] * b_lo[l] + lo[l] * b_hi[l];
-        c[i] = sum;
+        for (size_t l = 0; l < ld; l++) sum += a[row[i] * ld + l] * b[l];
+        c[i] += sum;
     }
 }
 
@@ -165,7 +164,7 @@ const lethe_kernels lethe_kernels_ref = {
     .gather_dot = ref_gather_dot,
     .digits = ref_digits,
     .dots_i8 = ref_dots_i8,
-    .dots_cross = ref_dots_cross,
+    .dots_rows = ref_dots_rows,
     .may_pass = ref_may_pass,
     .sift = NULL,
     .adam = ref_adam,

@@ -327,6 +327,7 @@ static void add_stats(const work *w, lethe_select_stats *stats) {
         const lethe_select_stats *s = &w->bench[t].stats;
         stats->pairs += s->pairs;
         stats->second += s->second;
+        stats->third += s->third;
         stats->exact += s->exact;
         stats->again += s->again;
         stats->full += s->full;

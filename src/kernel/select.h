@@ -2,7 +2,7 @@
  *
  * Encode and select: the k largest of w x + bias of every token, the [n, m] matrix itself never in
  * memory, and most of it never computed in float32. Tiles of tokens x latents go through the sieve
- * (kernel/sieve.h, where the bounds are proved): one 8-bit product, then a second look at those
+ * (kernel/sieve.h, where the bounds are proved): one 8-bit product, then closer looks at those
  * latents that may be among the k largest, then the float32 dot products of the few that remain.
  *
  * The result is exact: index and value are those of the k largest numbers dot(w[j], x) + bias[j],
@@ -40,6 +40,7 @@ typedef struct lethe_select_stats {
     uint64_t tokens; /* times selections */
     uint64_t pairs;  /* token and latent: first looks */
     uint64_t second; /* second looks */
+    uint64_t third;  /* third looks */
     uint64_t exact;  /* float32 dot products */
     uint64_t again;  /* tokens whose threshold was guessed too high */
     uint64_t full;   /* tokens computed in full */

@@ -117,10 +117,15 @@ static lethe_status note(const work *w, finder *f, uint32_t token, const int32_t
     return LETHE_OK;
 }
 
-/* The nm latents from place `at` on, and token i of the tile that begins with `first`; q: where its
- * hits are in the list of second looks. */
-static lethe_status sort_out(const work *w, finder *f, size_t first, size_t i, size_t at, size_t nm,
-                             size_t q) {
+/* What closer looks leave goes to the front of a token's hits: it has heard of those already. */
+static void keep(void *user, size_t i, lethe_candidate is) {
+    lethe_select_bench *b = user;
+    b->hits[i].place[b->hits[i].count++] = is.place;
+}
+
+/* The nm latents from place `at` on, and token i of the tile that begins with `first`. */
+static lethe_status sort_out(const work *w, finder *f, size_t first, size_t i, size_t at,
+                             size_t nm) {
     const lethe_select_job *job = &w->job;
     const lethe_hits *hits = &f->bench.hits[i];
     bool full = f->seat[i].full;
@@ -128,12 +133,6 @@ static lethe_status sort_out(const work *w, finder *f, size_t first, size_t i, s
     int32_t row[DOTS];
     for (size_t h = 0; h < count; h++) {
         size_t place = full ? at + h : (size_t)hits->place[h];
-        if (!full) {
-            float lower, upper;
-            lethe_select_bounds(job, 0, i, place, hits->c[h], f->bench.todo.cross[q + h], &f->bench,
-                                &lower, &upper);
-            if (upper < 0) continue;
-        }
         row[n++] = (int32_t)lethe_place_row(job, place);
         if (n < DOTS) continue;
         LETHE_TRY(note(w, f, (uint32_t)(first + i), row, n));
@@ -159,15 +158,13 @@ static lethe_status run_task(const work *w, finder *f, size_t task) {
         nm = least(job->tile_m, end - at);
         for (size_t i = 0; i < nt; i++) b->hits[i].count = 0;
         lethe_select_screen(job, nt, at, nm, end - at - nm, f->seat, 0, b);
-        b->todo.n = 0;
-        for (size_t i = 0; i < nt; i++)
-            for (size_t h = 0; !f->seat[i].full && h < b->hits[i].count; h++)
-                lethe_todo_add(&b->todo, i, h);
-        lethe_select_crosses(job, at, b->hits, b);
-        for (size_t i = 0, q = 0; i < nt; i++) {
-            LETHE_TRY(sort_out(w, f, first, i, at, nm, q));
-            if (!f->seat[i].full) q += b->hits[i].count;
+        for (size_t i = 0; i < nt; i++) {
+            b->todo.next[i] = 0;
+            b->todo.keep[i] = f->seat[i].full ? 0 : b->hits[i].count;
+            b->hits[i].count = 0;
         }
+        lethe_select_closer_block(job, 0, nt, at, nm, b->hits, f->seat, b, keep, b);
+        for (size_t i = 0; i < nt; i++) LETHE_TRY(sort_out(w, f, first, i, at, nm));
     }
     return LETHE_OK;
 }
@@ -219,6 +216,7 @@ static void add_stats(const work *w, lethe_select_stats *stats) {
         const lethe_select_stats *s = &w->finder[t].bench.stats;
         stats->pairs += s->pairs;
         stats->second += s->second;
+        stats->third += s->third;
         stats->exact += s->exact;
         stats->full += s->full;
     }

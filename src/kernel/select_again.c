@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The second look (the bounds: kernel/sieve.h), at the hits that wait of a tile of tokens.
+ * Which of the hits that wait of a tile of tokens get a second and a third look, and the
+ * thresholds.
  *
  * A seat's threshold only rises: it is the k-th largest lower bound met so far (or a guess, which
  * select.c checks in the end). A latent whose upper bound is below it cannot be among the k
@@ -9,7 +10,7 @@
  * With all latents seen, the first looks say nearly where the k-th largest lies: their bounds are
  * Cauchy and Schwarz's, but the errors themselves are some thirty times smaller. So the threshold
  * is first put where it most likely is, which leaves about half of the hits, and afterwards checked
- * against the k-th largest lower bound of the second looks. Where it was too high all hits are
+ * against the k-th largest lower bound of the third looks. Where it was too high all hits are
  * looked at.
  */
 #include <float.h>
@@ -75,47 +76,33 @@ static void give_up(lethe_seat *seat) {
     seat->threshold = INFINITY;
 }
 
-void lethe_select_bounds(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
-                         int32_t cross, lethe_select_bench *b, float *lower, float *upper) {
-    const lethe_sieve *sv = job->from->sieve;
-    const lethe_digits *x = &b->digits[i];
-    size_t row = lethe_place_row(job, place);
-    double digits =
-        (double)c + ((double)cross - 128 * ((double)sv->sum_lo[row] + (double)sv->sum_hi[row])) *
-                        (1.0 / LETHE_LO_DIGIT);
-    float bias = job->sel[s].bias[row];
-    double a = (double)x->scale * (double)sv->scale[row] * digits + (double)bias;
-    for (size_t o = 0; o < job->outliers; o++)
-        a += (double)b->x_out[i * LETHE_OUTLIERS + o] * (double)job->w_out[o * job->m + place];
-    float w = sv->norm[row], w_err2 = sv->err2[row];
-    float off = (x->err1 + x->err2) * (sv->err1[row] + w_err2) + x->err2 * w +
-                (x->norm + x->err2) * w_err2 + LETHE_SIEVE_SLACK(job->d) * b->whole[i] * w +
-                (fabsf((float)a) + fabsf(bias)) * 0x1p-20f;
-    off = off * 1.0001f + LETHE_SIEVE_TINY; /* for the rounding of this line and the last */
-    *upper = (float)a + off;
-    *lower = (float)a - off;
-    b->stats.second++;
-}
+/* The seats that candidates go to. */
+typedef struct seating {
+    lethe_seat *seat; /* [nt] */
+    size_t k, cap;
+    float *lower; /* scratch */
+} seating;
 
-/* A second look at a hit: a candidate or not. */
-static void second_look(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
-                        int32_t cross, lethe_seat *seat, lethe_select_bench *b) {
-    float lower, upper;
-    lethe_select_bounds(job, s, i, place, c, cross, b, &lower, &upper);
-    if (upper < seat->threshold) return;
-    seat->list[seat->count++] =
-        (lethe_candidate){.place = (int32_t)place, .lower = lower, .upper = upper};
-    if (seat->count == seat->next && !raise_threshold(seat, job->sel[s].k, job->cap[s], b->lower))
+static void take_seat(void *user, size_t i, lethe_candidate is) {
+    seating *to = user;
+    lethe_seat *seat = &to->seat[i];
+    if (seat->full) return;
+    seat->list[seat->count++] = is;
+    if (seat->count == seat->next && !raise_threshold(seat, to->k, to->cap, to->lower))
         give_up(seat);
 }
 
-/* The second look at all hits of token i, in their order, while the seat is not given up. */
+static seating seating_of(const lethe_select_job *job, size_t s, lethe_seat *seat,
+                          const lethe_select_bench *b) {
+    return (seating){.seat = seat, .k = job->sel[s].k, .cap = job->cap[s], .lower = b->lower};
+}
+
+/* Closer looks at all hits of token i, in their order, while its seat is not given up. */
 static void look_at_all(const lethe_select_job *job, size_t s, size_t i, lethe_seat *seat,
                         const lethe_hits *hits, lethe_select_bench *b) {
-    for (size_t h = 0; h < hits->count && !seat->full; h++) {
-        size_t place = (size_t)hits->place[h];
-        second_look(job, s, i, place, hits->c[h], lethe_select_cross(job, i, place, b), seat, b);
-    }
+    seating to = seating_of(job, s, seat, b);
+    for (size_t h = 0; h < hits->count && !seat[i].full; h++)
+        lethe_select_closer(job, s, i, (size_t)hits->place[h], hits->c[h], seat, b, take_seat, &to);
 }
 
 /* Bounds of what the first look at token i says about its hits, the lower one with only `share` of
@@ -197,14 +184,14 @@ static float nearly_kth(float *v, size_t n, size_t k) {
  * behind them if `all`. Returns how many are in front. */
 static size_t to_front(lethe_hits *hits, float threshold, bool all, const lethe_reach *r) {
     size_t front = 0, out = 0;
-    for (size_t h = 0; h < hits->count; h++)
-        if (!(r->upper[h] < threshold)) {
-            hits->place[front] = hits->place[h];
-            hits->c[front++] = hits->c[h];
-        } else if (all) {
-            r->spill[2 * out] = hits->place[h];
-            r->spill[2 * out++ + 1] = hits->c[h];
-        }
+    for (size_t h = 0; h < hits->count; h++) { /* without branches: they cannot be foretold */
+        int32_t place = hits->place[h], c = hits->c[h];
+        bool reach = !(r->upper[h] < threshold);
+        hits->place[front] = r->spill[2 * out] = place;
+        hits->c[front] = r->spill[2 * out + 1] = c;
+        front += reach;
+        out += !reach && all;
+    }
     for (size_t o = 0; o < out; o++) {
         hits->place[front + o] = r->spill[2 * o];
         hits->c[front + o] = r->spill[2 * o + 1];
@@ -213,15 +200,16 @@ static size_t to_front(lethe_hits *hits, float threshold, bool all, const lethe_
     return front;
 }
 
-void lethe_select_relieve(const lethe_select_job *job, size_t s, size_t i, lethe_seat *seat,
+void lethe_select_relieve(const lethe_select_job *job, size_t s, size_t i, lethe_seat *seats,
                           lethe_hits *hits, lethe_select_bench *b) {
+    lethe_seat *seat = &seats[i];
     reach_set(job, s, i, hits, 1, b);
     seat->threshold =
         fmaxf(seat->threshold, nearly_kth(b->reach.lower, hits->count, job->sel[s].k));
     to_front(hits, seat->threshold, false, &b->reach);
     if (hits->count <= job->room / 2) return;
     seat->flushed = true;
-    look_at_all(job, s, i, seat, hits, b);
+    look_at_all(job, s, i, seats, hits, b);
     hits->count = 0;
 }
 
@@ -235,25 +223,6 @@ static size_t likely_hits(const lethe_select_job *job, size_t s, size_t i, lethe
     if (!(likely > seat->threshold)) return hits->count;
     seat->threshold = likely;
     return to_front(hits, likely, true, &b->reach);
-}
-
-/* The second look at those in front whose latents are a block from place `at` on. Block by block,
- * as the digits of all latents together are too many for a cache. */
-static void look_at_block(const lethe_select_job *job, size_t s, size_t nt, size_t at,
-                          lethe_seat *seat, const lethe_hits *hits, lethe_select_bench *b) {
-    lethe_todo *todo = &b->todo;
-    int32_t stop = (int32_t)(at + job->tile_m);
-    todo->n = 0;
-    for (size_t i = 0; i < nt; i++)
-        for (size_t *h = &todo->next[i]; *h < todo->keep[i] && hits[i].place[*h] < stop; ++*h)
-            lethe_todo_add(todo, i, *h);
-    lethe_select_crosses(job, at, hits, b);
-    for (size_t q = 0; q < todo->n; q++) {
-        size_t i = todo->token[q], h = todo->hit[q];
-        if (!seat[i].full)
-            second_look(job, s, i, (size_t)hits[i].place[h], hits[i].c[h], todo->cross[q], &seat[i],
-                        b);
-    }
 }
 
 /* Whether k candidates certainly reach the threshold. */
@@ -271,14 +240,17 @@ void lethe_select_again(const lethe_select_job *job, size_t s, size_t nt, size_t
         todo->next[i] = 0;
         todo->keep[i] = likely_hits(job, s, i, &seat[i], &hits[i], b);
     }
-    for (size_t at = first; at < end; at += job->tile_m)
-        look_at_block(job, s, nt, at, seat, hits, b);
+    seating to = seating_of(job, s, seat, b);
+    for (size_t at = first, nm; at < end; at += nm) {
+        nm = end - at < job->close_m ? end - at : job->close_m;
+        lethe_select_closer_block(job, s, nt, at, nm, hits, seat, b, take_seat, &to);
+    }
     for (size_t i = 0; i < nt; i++) {
         if (seat[i].full || !(seat[i].threshold > todo->sure[i]) || seat[i].flushed ||
             holds(&seat[i], job->sel[s].k))
             continue;
         seat[i].threshold = todo->sure[i];
         seat[i].count = 0;
-        look_at_all(job, s, i, &seat[i], &hits[i], b);
+        look_at_all(job, s, i, seat, &hits[i], b);
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Selection from inside: what select.c (the k largest) and select_above.c (those above a
- * floor) share: select_job.c (what a call needs), select_look.c (the first look), select_cross.c
- * (the products of the second) and select_again.c (the second look).
+ * floor) share: select_job.c (what a call needs), select_look.c (the first look), select_closer.c
+ * (the second and the third) and select_again.c (which hits of a tile get them).
  *
  * Places: the latents to select from are numbered 0 .. m - 1 in the order of from->rows; where that
  * is NULL a place is the latent's index itself.
@@ -21,6 +21,9 @@
 
 /* A tile of fewer would read the encoder too often. */
 #define LETHE_FEW_TOKENS 16
+
+/* Dimensions at a time in a second look. */
+#define LETHE_STRIP 1024
 
 /* Dimensions that are kept out of the digits. */
 #define LETHE_OUTLIERS 16
@@ -64,6 +67,7 @@ typedef struct lethe_select_job {
     float *w_out; /* [outliers, m] */
 
     size_t tile_n, tile_m; /* tokens and latents of a tile */
+    size_t close_m;        /* latents of a block for closer looks, at least tile_m */
 } lethe_select_job;
 
 /* First-look bounds of one token's hits; see lethe_reach_set. */
@@ -72,49 +76,52 @@ typedef struct lethe_reach {
     int32_t *spill;       /* [2, room] */
 } lethe_reach;
 
-/* Which hits get a second look: the first keep[i] of token i, by blocks of latents. */
+/* Which hits get closer looks: those from next[i] to keep[i] of token i, by blocks of latents. */
 typedef struct lethe_todo {
     size_t *keep, *next; /* [tile_n] */
     float *sure;         /* [tile_n] the threshold without the guess that keep rests on */
 
-    /* Those of one block: hit[q] of token[q], and its cross product of digits. */
-    size_t n;
-    uint32_t *token, *hit; /* [tile_n tile_m] */
-    int32_t *cross;        /* [tile_n tile_m] */
-
-    /* The same by latent: where each one's begin, their tokens, q and products. */
-    uint32_t *start;       /* [tile_m + 1] */
-    uint32_t *row, *order; /* [tile_n tile_m] */
-    int32_t *product;      /* [tile_n tile_m] */
+    /* Those of one block by latent: where each one's begin, their tokens and first products. */
+    uint32_t *start; /* [close_m + 1] */
+    uint32_t *token; /* [tile_n close_m] */
+    int32_t *c;      /* [tile_n close_m] */
+    int32_t *lo;     /* [tile_n close_m] products with the tokens' second digits */
+    int32_t *hi;     /* [tile_n] of one latent: its second digits with the tokens' first */
 } lethe_todo;
+
+/* A token's share in the bounds of the looks after the first (kernel/sieve.h: e, r, x). */
+typedef struct lethe_token_error {
+    float scale; /* t */
+    float er;    /* |e| + |r| */
+    float r;     /* |r|, and the slack for rounding */
+    float xr;    /* |x| + |r| */
+} lethe_token_error;
 
 /* Scratch of one thread. */
 typedef struct lethe_select_bench {
-    uint8_t *hi, *lo;     /* [tile_n, ld] digits of the tokens, 128 added */
-    lethe_digits *digits; /* [tile_n] */
-    float *whole;         /* [tile_n] at least the norm of the whole token */
-    float *x_out;         /* [tile_n, LETHE_OUTLIERS] */
-    float *rest;          /* [d] a token without its outliers */
-    int8_t *w_hi;         /* [tile_m, ld] gathered rows */
-    lethe_bound *bound;   /* [n_sel, tile_n] */
-    int32_t *c, *hit;     /* [tile_n, tile_m], [tile_m]: where no sift does it */
-    lethe_hits *hits;     /* [n_sel, tile_n] */
-    int32_t *waiting;     /* their lists */
-    lethe_reach reach;    /* bounds of one token's hits */
-    lethe_todo todo;      /* of one selection */
-    int8_t *packed;       /* [tile_m, ld] scratch of sift */
-    float *lower;         /* room for the lower bounds of a token */
-    uint64_t *key;        /* room for the keys of LETHE_FULL_TOKENS top-ks */
+    uint8_t *hi;     /* [tile_n, ld] first digits of the tokens, 128 added */
+    uint8_t *lo;     /* the second ones: [tile_n, LETHE_STRIP] strip by strip, the last less wide */
+    uint8_t *own_lo; /* [ld] those of one token */
+    lethe_digits *digits;     /* [tile_n] */
+    lethe_token_error *error; /* [tile_n] */
+    float *whole;             /* [tile_n] at least the norm of the whole token */
+    float *x_out;             /* [tile_n, LETHE_OUTLIERS] */
+    float *rest;              /* [d] a token without its outliers */
+    int8_t *w_hi;             /* [tile_m, ld] gathered rows */
+    lethe_bound *bound;       /* [n_sel, tile_n] */
+    int32_t *c, *hit;         /* [tile_n, tile_m], [tile_m]: where no sift does it */
+    lethe_hits *hits;         /* [n_sel, tile_n] */
+    int32_t *waiting;         /* their lists */
+    lethe_reach reach;        /* bounds of one token's hits */
+    lethe_todo todo;          /* of one selection */
+    int8_t *packed;           /* [tile_m, ld] scratch of sift */
+    float *lower;             /* room for the lower bounds of a token */
+    uint64_t *key;            /* room for the keys of LETHE_FULL_TOKENS top-ks */
     lethe_select_stats stats;
 } lethe_select_bench;
 
 static inline size_t lethe_place_row(const lethe_select_job *job, size_t place) {
     return job->from->rows ? (size_t)job->from->rows[place] : place;
-}
-
-static inline void lethe_todo_add(lethe_todo *t, size_t token, size_t hit) {
-    t->token[t->n] = (uint32_t)token;
-    t->hit[t->n++] = (uint32_t)hit;
 }
 
 /* Threads worth waking for a job: one for a token of a small model while it generates. */
@@ -147,29 +154,33 @@ void lethe_select_digits(const lethe_select_job *job, const uint32_t *token, siz
 void lethe_select_screen(const lethe_select_job *job, size_t nt, size_t at, size_t nm, size_t next,
                          const lethe_seat *seat, size_t stride, lethe_select_bench *b);
 
-/* The cross product of the digits of token i of the tile and the latent of this place; and of all
- * that b->todo lists, whose latents are a block from place `at` on: into b->todo.cross. */
-int32_t lethe_select_cross(const lethe_select_job *job, size_t i, size_t place,
-                           const lethe_select_bench *b);
-void lethe_select_crosses(const lethe_select_job *job, size_t at, const lethe_hits *hits,
-                          lethe_select_bench *b);
+/* Hears of token i of the tile and the bounds of a latent's number that reach its threshold. */
+typedef void lethe_found(void *user, size_t i, lethe_candidate is);
 
-/* What a second look at token i of the tile and the latent of this place proves, c its first and
- * cross its second product: its number is within [lower, upper]. */
-void lethe_select_bounds(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
-                         int32_t cross, lethe_select_bench *b, float *lower, float *upper);
+/* A second look at token i of the tile and the latent of this place, c their first product, and a
+ * third if that does not settle it: found() if its number may reach seat[i].threshold. */
+void lethe_select_closer(const lethe_select_job *job, size_t s, size_t i, size_t place, int32_t c,
+                         const lethe_seat *seat, lethe_select_bench *b, lethe_found *found,
+                         void *user);
 
-/* Both looks at the tile's tokens and the latents from place `first` to `end`. seat[s * stride +
+/* The same at all that b->todo.next and .keep say of nt tokens' hits and the nm <= close_m latents
+ * from place `at` on: next[i] is moved to the first hit behind them. A token's latents come in
+ * their order. */
+void lethe_select_closer_block(const lethe_select_job *job, size_t s, size_t nt, size_t at,
+                               size_t nm, const lethe_hits *hits, const lethe_seat *seat,
+                               lethe_select_bench *b, lethe_found *found, void *user);
+
+/* All looks at the tile's tokens and the latents from place `first` to `end`. seat[s * stride +
  * i]: of selection s and the tile's token i; its list has the candidates afterwards. */
 void lethe_select_look(const lethe_select_job *job, size_t nt, size_t first, size_t end,
                        lethe_seat *seat, size_t stride, lethe_select_bench *b);
 
 /* Makes room among the hits of token i and selection s: by what their first looks prove, and if
- * that is not enough by second looks at all of them. */
+ * that is not enough by closer looks at all of them. seat: those of the selection. */
 void lethe_select_relieve(const lethe_select_job *job, size_t s, size_t i, lethe_seat *seat,
                           lethe_hits *hits, lethe_select_bench *b);
 
-/* The second look at the hits [nt] of selection s, latents from place `first` to `end`. */
+/* The closer looks at the hits [nt] of selection s, latents from place `first` to `end`. */
 void lethe_select_again(const lethe_select_job *job, size_t s, size_t nt, size_t first, size_t end,
                         lethe_seat *seat, lethe_hits *hits, lethe_select_bench *b);
 

@@ -22,6 +22,14 @@
 #define MOST_TOKENS 396
 #define MOST_LATENTS 512
 
+/* Latents at a time for closer looks. The more, the seldomer are a strip of the tokens' digits
+ * fetched into the second-level cache. */
+#define CLOSE_LATENTS 1024
+
+/* One latent in so many may wait for a closer look. At width 4096 one in six passes a first look
+ * that has no guess, and one in thirty with a guess. */
+#define WAITING_SHARE 4
+
 /* Fewer tokens than this say little about which dimensions are outlying. */
 #define OUTLIERS_FROM 64
 #define OUTLYING 1.5f /* times the size of the seventeenth */
@@ -43,12 +51,12 @@ int lethe_select_threads(const lethe_select_job *job) {
  */
 
 void lethe_select_bench_free(lethe_select_bench *b) {
-    void *const all[] = {
-        b->hi,         b->lo,        b->digits,     b->whole,       b->x_out,       b->rest,
-        b->w_hi,       b->c,         b->hit,        b->lower,       b->key,         b->bound,
-        b->hits,       b->packed,    b->waiting,    b->reach.upper, b->reach.lower, b->reach.spill,
-        b->todo.keep,  b->todo.next, b->todo.sure,  b->todo.token,  b->todo.hit,    b->todo.cross,
-        b->todo.start, b->todo.row,  b->todo.order, b->todo.product};
+    void *const all[] = {b->hi,        b->lo,        b->error,       b->own_lo,      b->digits,
+                         b->whole,     b->x_out,     b->rest,        b->w_hi,        b->c,
+                         b->hit,       b->lower,     b->key,         b->bound,       b->hits,
+                         b->packed,    b->waiting,   b->reach.upper, b->reach.lower, b->reach.spill,
+                         b->todo.keep, b->todo.next, b->todo.sure,   b->todo.start,  b->todo.token,
+                         b->todo.c,    b->todo.lo,   b->todo.hi};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
 }
 
@@ -67,14 +75,12 @@ static lethe_status hits_alloc(const lethe_select_job *job, lethe_select_bench *
     LETHE_TRY(lethe_alloc(&b->todo.keep, nt, sizeof *b->todo.keep, what, err));
     LETHE_TRY(lethe_alloc(&b->todo.next, nt, sizeof *b->todo.next, what, err));
     LETHE_TRY(lethe_alloc(&b->todo.sure, nt, sizeof *b->todo.sure, what, err));
-    size_t block = job->tile_m * sizeof(uint32_t);
-    LETHE_TRY(lethe_alloc(&b->todo.start, job->tile_m + 1, sizeof *b->todo.start, what, err));
+    size_t block = job->close_m * sizeof(uint32_t);
+    LETHE_TRY(lethe_alloc(&b->todo.start, job->close_m + 1, sizeof *b->todo.start, what, err));
     LETHE_TRY(lethe_alloc(&b->todo.token, nt, block, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.hit, nt, block, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.cross, nt, block, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.row, nt, block, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.order, nt, block, what, err));
-    return lethe_alloc(&b->todo.product, nt, block, what, err);
+    LETHE_TRY(lethe_alloc(&b->todo.c, nt, block, what, err));
+    LETHE_TRY(lethe_alloc(&b->todo.lo, nt, block, what, err));
+    return lethe_alloc(&b->todo.hi, nt, sizeof *b->todo.hi, what, err);
 }
 
 lethe_status lethe_select_bench_open(const lethe_select_job *job, size_t threads,
@@ -88,7 +94,9 @@ lethe_status lethe_select_bench_open(const lethe_select_job *job, size_t threads
     size_t nt = job->tile_n, nm = job->tile_m, ld = job->from->sieve->ld;
     LETHE_TRY(lethe_alloc(&b->hi, nt, ld, what, err));
     LETHE_TRY(lethe_alloc(&b->lo, nt, ld, what, err));
+    LETHE_TRY(lethe_alloc(&b->own_lo, ld, 1, what, err));
     LETHE_TRY(lethe_alloc(&b->digits, nt, sizeof *b->digits, what, err));
+    LETHE_TRY(lethe_alloc(&b->error, nt, sizeof *b->error, what, err));
     LETHE_TRY(lethe_alloc(&b->whole, nt, sizeof *b->whole, what, err));
     LETHE_TRY(lethe_alloc(&b->x_out, nt, LETHE_OUTLIERS * sizeof *b->x_out, what, err));
     LETHE_TRY(lethe_alloc(&b->rest, job->d, sizeof *b->rest, what, err));
@@ -176,7 +184,8 @@ lethe_status lethe_select_job_open(lethe_select_job *job, int threads, lethe_err
     size_t n = job->n, ld = job->from->sieve->ld;
     job->tile_n = min_size(n, min_size(MOST_TOKENS, max_size(1, TOKEN_BYTES / ld / 12) * 12));
     job->tile_m = min_size(MOST_LATENTS, max_size(1, LATENT_BYTES / ld / 16) * 16);
-    job->room = 2 * job->tile_m;
+    job->close_m = max_size(job->tile_m, CLOSE_LATENTS);
+    job->room = max_size(2 * job->tile_m, job->m / WAITING_SHARE);
     for (size_t s = 0; s < job->n_sel; s++) {
         job->cap[s] = 4 * job->sel[s].k + 256;
         job->room += 8 * job->sel[s].k;

@@ -17,7 +17,7 @@ static void digits_of(const lethe_select_job *job, const float *x, size_t i,
                       lethe_select_bench *b) {
     const lethe_kernels *kern = lethe_kernels_get();
     size_t d = job->d, ld = job->from->sieve->ld;
-    uint8_t *hi = b->hi + i * ld, *lo = b->lo + i * ld;
+    uint8_t *hi = b->hi + i * ld, *lo = b->own_lo;
     const float *rest = x;
     float out_square = 0;
     if (job->outliers) {
@@ -35,7 +35,16 @@ static void digits_of(const lethe_select_job *job, const float *x, size_t i,
         hi[l] = (uint8_t)(l < d ? hi[l] ^ 0x80 : 0x80);
         lo[l] = (uint8_t)(l < d ? lo[l] ^ 0x80 : 0x80);
     }
+    for (size_t l = 0; l < ld; l += LETHE_STRIP) {
+        size_t size = ld - l < LETHE_STRIP ? ld - l : LETHE_STRIP;
+        memcpy(b->lo + l * job->tile_n + i * size, lo + l, size);
+    }
     b->whole[i] = b->digits[i].norm + 1.001f * sqrtf(out_square);
+    const lethe_digits *g = &b->digits[i];
+    b->error[i] = (lethe_token_error){.scale = g->scale,
+                                      .er = g->err1 + g->err2,
+                                      .r = g->err2 + LETHE_SIEVE_SLACK(d) * b->whole[i],
+                                      .xr = g->norm + g->err2};
 }
 
 void lethe_select_digits(const lethe_select_job *job, const uint32_t *token, size_t nt,
@@ -115,7 +124,7 @@ static void make_room(const lethe_select_job *job, size_t nt, size_t nm, lethe_s
         for (size_t i = 0; i < nt; i++) {
             lethe_hits *hits = &b->hits[s * nt + i];
             if (hits->count + nm > job->room)
-                lethe_select_relieve(job, s, i, &seats[s * stride + i], hits, b);
+                lethe_select_relieve(job, s, i, seats + s * stride, hits, b);
         }
 }
 

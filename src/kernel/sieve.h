@@ -11,13 +11,19 @@
  *     x.w - ts p.q  =  e.(s q) + x.f
  *     |x.w - ts p.q|  <=  |e| (|w| + |f|) + |x| |f|                          first look
  *
- * and with the cross products of the digits as well,
+ * with the product of the token's second digits as well,
+ *
+ *     x.w - ts (p.q + p'.q / 254)  =  r.w + (x - r).f
+ *     |...|  <=  |r| |w| + (|x| + |r|) |f|                                     second look
+ *
+ * and with that of the latent's,
  *
  *     x.w - ts (p.q + (p.q' + p'.q) / 254)  =  (e - r).(f - v) + r.w + (x - r).v
- *     |...|  <=  (|e| + |r|) (|f| + |v|) + |r| |w| + (|x| + |r|) |v|           second look
+ *     |...|  <=  (|e| + |r|) (|f| + |v|) + |r| |w| + (|x| + |r|) |v|           third look
  *
  * The first look costs one 8-bit product and tells most latents apart from the k largest; about one
- * in a hundred needs the second, whose bound is some hundred times tighter.
+ * in a hundred needs the second, whose bound is half as wide, and some of those the third, whose
+ * bound is some hundred times tighter.
  *
  * What counts is not x.w but the float32 number that the slot `dot` makes of it. Its 16 partial
  * sums of d / 16 products each and their folding err by at most (d / 16 + 6) 2^-24 |x| |w|, and the

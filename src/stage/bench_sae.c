@@ -64,15 +64,16 @@ static void look_figures(const lethe_select_stats *l, lethe_bench_race *race) {
     double tokens = (double)l->tokens, pairs = (double)l->pairs;
     bool ok = true;
     lethe_json_put(race->figures, "second_looks", lethe_json_real((double)l->second / pairs), &ok);
+    lethe_json_put(race->figures, "third_looks", lethe_json_real((double)l->third / pairs), &ok);
     lethe_json_put(race->figures, "exact_per_token", lethe_json_real((double)l->exact / tokens),
                    &ok);
     lethe_json_put(race->figures, "again_share", lethe_json_real((double)l->again / tokens), &ok);
     lethe_json_put(race->figures, "full_share", lethe_json_real((double)l->full / tokens), &ok);
     lethe_strbuf_addf(&race->note,
-                      "%.3g %% of latents looked at twice, %.4g a token computed in float32, %.3g "
-                      "%% of tokens in full",
-                      100 * (double)l->second / pairs, (double)l->exact / tokens,
-                      100 * (double)l->full / tokens);
+                      "%.3g %% of latents looked at twice, %.3g %% three times, %.4g a token "
+                      "computed in float32, %.3g %% of tokens in full",
+                      100 * (double)l->second / pairs, 100 * (double)l->third / pairs,
+                      (double)l->exact / tokens, 100 * (double)l->full / tokens);
 }
 
 /* ---- train ---------------------------------------------------------------------------------- */

@@ -162,21 +162,21 @@ void check_dots_i8(const lethe_kernels *k) {
 }
 
 /* n tokens out of `rows`, in any order and some twice. */
-static void cross_once(const lethe_kernels *k, size_t n, size_t rows, size_t ld, size_t off,
-                       bool ends) {
+static void rows_once(const lethe_kernels *k, size_t n, size_t rows, size_t ld, size_t off,
+                      bool ends) {
     enum { MOST = 16 };
-    const uint8_t *a_hi = unsigned_bytes(A, rows * ld, off, ends);
-    const uint8_t *a_lo = unsigned_bytes(B, rows * ld, check_byte_offset(), ends);
-    const int8_t *b_hi = signed_bytes(C, ld, check_byte_offset(), ends);
-    const int8_t *b_lo = signed_bytes(D, ld, check_byte_offset(), ends);
+    const uint8_t *a = unsigned_bytes(A, rows * ld, off, ends);
+    const int8_t *b = signed_bytes(B, ld, check_byte_offset(), ends);
     uint32_t row[MOST];
     int32_t want[MOST], *got = check_place(OUT, n * sizeof *got, check_offset());
-    for (size_t i = 0; i < n; i++) row[i] = (uint32_t)check_below(rows);
-    k->dots_cross(got, a_hi, a_lo, row, n, b_hi, b_lo, ld);
-    ref->dots_cross(want, a_hi, a_lo, row, n, b_hi, b_lo, ld);
     for (size_t i = 0; i < n; i++) {
-        int64_t exact = exact_product(a_hi + row[i] * ld, b_lo, ld, 0) +
-                        exact_product(a_lo + row[i] * ld, b_hi, ld, 0);
+        row[i] = (uint32_t)check_below(rows);
+        got[i] = want[i] = (int32_t)i - 5;
+    }
+    k->dots_rows(got, a, row, n, b, ld);
+    ref->dots_rows(want, a, row, n, b, ld);
+    for (size_t i = 0; i < n; i++) {
+        int64_t exact = exact_product(a + row[i] * ld, b, ld, 0) + (int64_t)i - 5;
         check_calls++;
         if (got[i] != want[i] || got[i] != exact)
             check_fail("token %zu of %zu, ld %zu, offset %zu: %d, plain C gives %d, exactly %lld",
@@ -185,12 +185,12 @@ static void cross_once(const lethe_kernels *k, size_t n, size_t rows, size_t ld,
     check_canaries(OUT, "c");
 }
 
-void check_dots_cross(const lethe_kernels *k) {
+void check_dots_rows(const lethe_kernels *k) {
     size_t n = 0;
     for (size_t ld = LETHE_DIGIT_PAD; ld <= 4096; ld = ld < 1024 ? ld + LETHE_DIGIT_PAD : 2 * ld)
         for (size_t off = 0; off <= CHECK_END; off++)
-            cross_once(k, n++ % 11, 1 + check_below(5), ld, off, extreme());
-    for (size_t i = 0; i < 8; i++) cross_once(k, 1 + i, 3, 1 << 15, check_byte_offset(), i % 2);
+            rows_once(k, n++ % 11, 1 + check_below(5), ld, off, extreme());
+    for (size_t i = 0; i < 8; i++) rows_once(k, 1 + i, 3, 1 << 15, check_byte_offset(), i % 2);
 }
 
 /* ---- the bound -------------------------------------------------------------------------------

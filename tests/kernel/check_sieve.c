@@ -68,9 +68,10 @@ static void looks_hold(const lethe_kernels *k, const float *x, const float *w, s
     int32_t c = 0;
     k->dots_i8(&c, 1, p, 1, w_hi, &gw.sum_hi, 1, ld);
     uint32_t first_row = 0;
-    int32_t raw = 0;
-    k->dots_cross(&raw, p, p_lo, &first_row, 1, w_hi, w_lo, ld);
-    double cross = (double)raw - 128.0 * gw.sum_lo - 128.0 * gw.sum_hi;
+    int32_t raw_lo = 0, raw_hi = 0;
+    k->dots_rows(&raw_lo, p_lo, &first_row, 1, w_hi, ld);
+    k->dots_rows(&raw_hi, p, &first_row, 1, w_lo, ld);
+    double lo = (double)raw_lo - 128.0 * gw.sum_hi, hi = (double)raw_hi - 128.0 * gw.sum_lo;
     double ts = (double)gx.scale * (double)gw.scale, want = exact_dot(x, w, d);
     double e = (double)gx.err1, r = (double)gx.err2, f = (double)gw.err1, v = (double)gw.err2;
     double nx = (double)gx.norm, nw = (double)gw.norm, tiny = (double)LETHE_SIEVE_TINY;
@@ -78,10 +79,14 @@ static void looks_hold(const lethe_kernels *k, const float *x, const float *w, s
     double first = fabs(want - ts * c), allowed = e * (nw + f) + nx * f;
     if (!(first <= allowed * (1 + 1e-9) + tiny))
         check_fail("d %zu: the first look is %.3g off, its bound is %.3g", d, first, allowed);
-    double second = fabs(want - ts * (c + cross / LETHE_LO_DIGIT));
-    allowed = (e + r) * (f + v) + r * nw + (nx + r) * v;
+    double second = fabs(want - ts * (c + lo / LETHE_LO_DIGIT));
+    allowed = r * nw + (nx + r) * f;
     if (!(second <= allowed * (1 + 1e-9) + tiny))
         check_fail("d %zu: the second look is %.3g off, its bound is %.3g", d, second, allowed);
+    double third = fabs(want - ts * (c + (lo + hi) / LETHE_LO_DIGIT));
+    allowed = (e + r) * (f + v) + r * nw + (nx + r) * v;
+    if (!(third <= allowed * (1 + 1e-9) + tiny))
+        check_fail("d %zu: the third look is %.3g off, its bound is %.3g", d, third, allowed);
 }
 
 void check_sieve(const lethe_kernels *k) {

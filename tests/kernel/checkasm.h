@@ -32,7 +32,7 @@ void check_gather_dot(const lethe_kernels *k);
 void check_adam(const lethe_kernels *k);
 void check_digits(const lethe_kernels *k);
 void check_dots_i8(const lethe_kernels *k);
-void check_dots_cross(const lethe_kernels *k);
+void check_dots_rows(const lethe_kernels *k);
 void check_may_pass(const lethe_kernels *k);
 void check_sift(const lethe_kernels *k);
 
@@ -49,7 +49,7 @@ void bench_gather_dot(const lethe_kernels *k);
 void bench_adam(const lethe_kernels *k);
 void bench_digits(const lethe_kernels *k);
 void bench_dots_i8(const lethe_kernels *k);
-void bench_dots_cross(const lethe_kernels *k);
+void bench_dots_rows(const lethe_kernels *k);
 void bench_may_pass(const lethe_kernels *k);
 void bench_sift(const lethe_kernels *k);
 

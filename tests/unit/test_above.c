@@ -83,9 +83,9 @@ static size_t check(const problem *p, const int32_t *rows, size_t n_rows) {
 }
 
 static const size_t shapes[][3] = {/* n, d, m */
-                                   {1, 1, 1},     {1, 7, 3},    {2, 3, 257},
-                                   {3, 64, 16},   {17, 33, 97}, {13, 65, 300},
-                                   {70, 65, 251}, {401, 5, 31}, {90, 40, 700}};
+                                   {1, 1, 1},     {1, 7, 3},     {2, 3, 257},   {3, 64, 16},
+                                   {17, 33, 97},  {13, 65, 300}, {70, 65, 251}, {401, 5, 31},
+                                   {90, 40, 700}, {9, 1300, 60}};
 
 /* Products of small integers are exact, so many of them are the floor itself. */
 static void test_ties(void **state) {

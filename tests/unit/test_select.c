@@ -276,7 +276,9 @@ static problem real_problem(size_t n, size_t d, size_t m, size_t k, kind what, u
 static void test_exact(void **state) {
     (void)state;
     static const size_t shapes[][4] = {
-        {1, 192, 700, 8}, {70, 65, 1001, 9}, {600, 100, 900, 16}, {1100, 33, 777, 5}};
+        {1, 192, 700, 8},   {70, 65, 1001, 9},   {600, 100, 900, 16},
+        {1100, 33, 777, 5}, {30, 2100, 1100, 8}, /* wider than a strip of a second look */
+    };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (kind what = PLAIN; what < KINDS; what++) {
             problem p =
@@ -287,6 +289,7 @@ static void test_exact(void **state) {
             if (what == PLAIN && p.n == 600) {
                 assert_int_equal(s.full, 0);
                 assert_true(s.second < s.pairs / 4);
+                assert_true(s.third < s.second);
                 assert_true(s.exact < s.tokens * (p.k + 4));
             }
             problem_free(&p);
