@@ -4,6 +4,9 @@
  * Items are drawn with replacement, as many as there are, `resamples` times; the interval runs
  * between two quantiles of the means so found. Of two sides measured on the same items the
  * difference is resampled in pairs, which leaves out how much the items differ among each other.
+ * Items that stand or fall together, as wordings of one fact do, are given as groups: whole groups
+ * are drawn then, as many as there are, and the interval is as wide as so few independent facts
+ * make it (the cluster bootstrap: Davison and Hinkley 1997, section 3.8).
  *
  *   mean      sum_i w_i x_i / sum_i w_i, w_i = 1 without weights. Weights are for means of means:
  * with x_i the mean negative log-probability of window i and w_i its tokens it is that of all
@@ -35,20 +38,29 @@ lethe_bootstrap_opts lethe_bootstrap_defaults(void);
 
 typedef struct lethe_interval {
     double mean;      /* of the items themselves, not of the resamples */
-    double low, high; /* with one item both are the mean; NaN, like it, with none */
+    double low, high; /* with one group both are the mean; NaN, like it, with none */
     size_t n;
 } lethe_interval;
 
-/* x [n], weight [n] (positive) or NULL; borrowed. Fails: NONFINITE (an item or weight that is not
- * finite, a weight that is not positive: leave such items out), USAGE (options), NOMEM.
- * Runs on lethe_threads() threads. */
-lethe_status lethe_bootstrap_mean(const double *x, const double *weight, size_t n,
+/* What the items of a mean are; all borrowed. */
+typedef struct lethe_bootstrap_items {
+    size_t n;
+    const double *weight; /* [n], positive; NULL: 1 each */
+    const size_t
+        *group; /* [n] numbers below n_groups, each with an item; NULL: each item its own */
+    size_t n_groups;
+} lethe_bootstrap_items;
+
+/* x [n]. Fails: NONFINITE (an item or weight that is not finite, a weight that is not positive:
+ * leave such items out), USAGE (options), NOMEM. Runs on lethe_threads() threads. */
+lethe_status lethe_bootstrap_mean(const double *x, const lethe_bootstrap_items *items,
                                   const lethe_bootstrap_opts *o, lethe_interval *out,
                                   lethe_err *err);
 
-/* The mean of b minus a: item i of both is drawn together. As above. */
-lethe_status lethe_bootstrap_difference(const double *a, const double *b, const double *weight,
-                                        size_t n, const lethe_bootstrap_opts *o,
-                                        lethe_interval *out, lethe_err *err);
+/* The mean of b minus a, both [n]: item i of both is drawn together. As above. */
+lethe_status lethe_bootstrap_difference(const double *a, const double *b,
+                                        const lethe_bootstrap_items *items,
+                                        const lethe_bootstrap_opts *o, lethe_interval *out,
+                                        lethe_err *err);
 
 #endif

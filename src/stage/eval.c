@@ -158,6 +158,7 @@ void lethe_eval_result_free(lethe_eval_result *r) {
     for (size_t i = 0; i < r->n_probes; i++) {
         lethe_free(r->probe[i].prompt);
         lethe_free(r->probe[i].target);
+        lethe_free(r->probe[i].fact);
     }
     for (size_t i = 0; i < r->n_completions; i++) {
         lethe_eval_completion *c = &r->completion[i];

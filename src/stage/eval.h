@@ -64,7 +64,7 @@ lethe_eval_opts lethe_eval_defaults(void);
 
 typedef struct lethe_eval_probe {
     size_t domain;
-    char *prompt, *target;
+    char *prompt, *target, *fact;
     bool chat;
     size_t tokens; /* of the target, as scored */
     double logprob[LETHE_SIDES];

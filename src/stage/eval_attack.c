@@ -53,8 +53,8 @@ static lethe_status add_result(lethe_measure *m, const lethe_probe *q, const dou
     lethe_measure_item *item;
     bool ok = true;
     if (st == LETHE_OK)
-        st = lethe_measure_add(m, lethe_strbuf_str(&said), q->target, recall[0], recall[1], &item,
-                               err);
+        st = lethe_measure_add(m, lethe_strbuf_str(&said), q->target, q->fact, recall[0], recall[1],
+                               &item, err);
     lethe_strbuf_free(&said);
     for (int s = 0; s < LETHE_SIDES && st == LETHE_OK; s++) {
         item->more[s] = json_object();
@@ -167,9 +167,10 @@ static lethe_status count(const lethe_eval_job *job, const lethe_probes *asked,
         }
         lethe_measure *m;
         LETHE_TRY(attack_measure(job, "sampling_any", &m, err));
-        LETHE_TRY(lethe_eval_add_texts(m, q->prompt, q->target, any, shown, err));
+        LETHE_TRY(lethe_eval_add_texts(m, q->prompt, q->target, q->fact, any, shown, err));
         LETHE_TRY(attack_measure(job, "sampling_mean", &m, err));
-        LETHE_TRY(lethe_measure_add(m, q->prompt, q->target, share[0], share[1], NULL, err));
+        LETHE_TRY(
+            lethe_measure_add(m, q->prompt, q->target, q->fact, share[0], share[1], NULL, err));
     }
     return LETHE_OK;
 }

@@ -48,11 +48,11 @@ lethe_status lethe_eval_measure(const lethe_eval_job *job, const lethe_measure_k
 }
 
 lethe_status lethe_eval_add_texts(lethe_measure *m, const char *prompt, const char *target,
-                                  const double value[LETHE_SIDES], char *const text[LETHE_SIDES],
-                                  lethe_err *err) {
+                                  const char *fact, const double value[LETHE_SIDES],
+                                  char *const text[LETHE_SIDES], lethe_err *err) {
     lethe_measure_item *item;
     bool ok = true;
-    LETHE_TRY(lethe_measure_add(m, prompt, target, value[0], value[1], &item, err));
+    LETHE_TRY(lethe_measure_add(m, prompt, target, fact, value[0], value[1], &item, err));
     for (int s = 0; s < LETHE_SIDES; s++) {
         if (!text[s]) continue;
         item->more[s] = json_object();
@@ -76,7 +76,7 @@ static lethe_status of_probes(const lethe_eval_job *job, lethe_err *err) {
             LETHE_TRY(lethe_eval_measure(job, pass ? &logprob : &recall, r->domain[p->domain].name,
                                          &m, err));
             double a = pass ? p->logprob[0] : p->recall[0], b = pass ? p->logprob[1] : p->recall[1];
-            LETHE_TRY(lethe_measure_add(m, p->prompt, p->target, a, b, NULL, err));
+            LETHE_TRY(lethe_measure_add(m, p->prompt, p->target, p->fact, a, b, NULL, err));
         }
     return LETHE_OK;
 }
@@ -102,7 +102,7 @@ static lethe_status of_text(const lethe_eval_job *job, lethe_err *err) {
             double value[3][LETHE_SIDES] = {
                 {w->nll[0] / n, w->nll[1] / n}, {0, w->kl / n}, {1, (double)w->same_top / n}};
             lethe_measure_item *item;
-            LETHE_TRY(lethe_measure_add(m, NULL, NULL, value[k][0], value[k][1], &item, err));
+            LETHE_TRY(lethe_measure_add(m, NULL, NULL, NULL, value[k][0], value[k][1], &item, err));
             item->weight = n;
         }
     }
@@ -127,7 +127,7 @@ static lethe_status of_completions(const lethe_eval_job *job, lethe_err *err) {
         LETHE_TRY(lethe_eval_measure(job, &kind[k], NULL, &m, err));
         for (size_t i = 0; i < r->n_completions; i++) {
             const lethe_eval_completion *c = &r->completion[i];
-            LETHE_TRY(lethe_measure_add(m, c->prompt, NULL, quality(&c->quality[0], k),
+            LETHE_TRY(lethe_measure_add(m, c->prompt, NULL, NULL, quality(&c->quality[0], k),
                                         quality(&c->quality[1], k), NULL, err));
         }
     }
@@ -170,7 +170,7 @@ static lethe_status of_familiarity(const lethe_eval_job *job, const lethe_probes
         for (int s = 0; s < LETHE_SIDES; s++)
             if (c->text[s])
                 LETHE_TRY(familiar(job, probes, lexicon, c->prompt, c->text[s], &value[s], err));
-        LETHE_TRY(lethe_eval_add_texts(m, c->prompt, NULL, value, c->text, err));
+        LETHE_TRY(lethe_eval_add_texts(m, c->prompt, NULL, NULL, value, c->text, err));
     }
     return LETHE_OK;
 }

@@ -42,8 +42,8 @@ lethe_status lethe_eval_measure(const lethe_eval_job *job, const lethe_measure_k
 
 /* Adds an item of two answers: the texts go with the values. */
 lethe_status lethe_eval_add_texts(lethe_measure *m, const char *prompt, const char *target,
-                                  const double value[LETHE_SIDES], char *const text[LETHE_SIDES],
-                                  lethe_err *err);
+                                  const char *fact, const double value[LETHE_SIDES],
+                                  char *const text[LETHE_SIDES], lethe_err *err);
 
 /* What the other parts found out already, as measures: probes, text, completions. */
 lethe_status lethe_eval_measure_found(const lethe_eval_job *job, const lethe_probes *probes,

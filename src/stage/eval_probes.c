@@ -18,9 +18,10 @@ static lethe_status make_result(const lethe_probes *p, lethe_eval_result *r, let
         *to = (lethe_eval_probe){.domain = from->domain,
                                  .prompt = lethe_strdup(from->prompt),
                                  .target = lethe_strdup(from->target),
+                                 .fact = lethe_strdup(from->fact),
                                  .chat = from->chat};
         r->domain[to->domain].n++;
-        if (!to->prompt || !to->target) {
+        if (!to->prompt || !to->target || !to->fact) {
             r->n_probes++; /* so that the half-made one is freed, too */
             return lethe_fail(err, LETHE_NOMEM, "out of memory: results of the probes");
         }

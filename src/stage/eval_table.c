@@ -108,6 +108,9 @@ static void activity_lines(const lethe_eval_result *r, lethe_strbuf *out) {
 }
 
 void lethe_eval_table(const lethe_eval_result *r, lethe_strbuf *out) {
+    if (r->opts.split != LETHE_SPLIT_ALL)
+        lethe_strbuf_addf(out, "Only the half \"%s\" of facts and windows (--split all: all)\n\n",
+                          lethe_split_name(r->opts.split));
     if (r->has_probes) {
         probes_table(r, out);
         lethe_strbuf_adds(out, "\n");

@@ -27,6 +27,7 @@ static bool counts(const lethe_judging *j, size_t i, const char *domain) {
 static lethe_status shares(const lethe_judging *j, size_t judge, const char *domain, double *a,
                            double *b, tally *t, lethe_err *err) {
     lethe_bootstrap_opts o = lethe_bootstrap_defaults();
+    lethe_bootstrap_items items = {0};
     o.seed = j->seed;
     for (size_t s = 0; s < j->sides; s++) {
         size_t n = 0;
@@ -34,7 +35,8 @@ static lethe_status shares(const lethe_judging *j, size_t judge, const char *dom
             lethe_judge_class is = lethe_judging_label(j, judge, i, (lethe_eval_side)s)->is;
             if (is >= 0 && counts(j, i, domain)) a[n++] = is == LETHE_JUDGE_EXPLICIT;
         }
-        LETHE_TRY(lethe_bootstrap_mean(a, NULL, n, &o, &t->explicit_share[s], err));
+        items.n = n;
+        LETHE_TRY(lethe_bootstrap_mean(a, &items, &o, &t->explicit_share[s], err));
     }
     if (j->sides < LETHE_SIDES) return LETHE_OK;
     size_t n = 0;
@@ -45,7 +47,8 @@ static lethe_status shares(const lethe_judging *j, size_t judge, const char *dom
         a[n] = x == LETHE_JUDGE_EXPLICIT;
         b[n++] = y == LETHE_JUDGE_EXPLICIT;
     }
-    return lethe_bootstrap_difference(a, b, NULL, n, &o, &t->difference, err);
+    items.n = n;
+    return lethe_bootstrap_difference(a, b, &items, &o, &t->difference, err);
 }
 
 static lethe_status tally_of(const lethe_judging *j, size_t judge, const char *domain, tally *t,

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -15,6 +16,7 @@ void lethe_measures_free(lethe_measures *m) {
         for (size_t j = 0; j < one->n; j++) {
             lethe_free(one->item[j].prompt);
             lethe_free(one->item[j].target);
+            lethe_free(one->item[j].fact);
             for (int s = 0; s < LETHE_SIDES; s++) json_decref(one->item[j].more[s]);
         }
         lethe_free(one->item);
@@ -65,18 +67,19 @@ static double within(double x) {
 }
 
 lethe_status lethe_measure_add(lethe_measure *m, const char *prompt, const char *target,
-                               double baseline, double ablated, lethe_measure_item **out,
-                               lethe_err *err) {
+                               const char *fact, double baseline, double ablated,
+                               lethe_measure_item **out, lethe_err *err) {
     if (isnan(baseline) || isnan(ablated))
         return lethe_fail(err, LETHE_NONFINITE, "%s: item %zu is not a number", m->name, m->n);
     LETHE_TRY(lethe_grow(&m->item, &m->cap, m->n, m->n + 1, sizeof *m->item, "measures", err));
     lethe_measure_item *item = &m->item[m->n++];
     *item = (lethe_measure_item){.prompt = lethe_strdup(prompt),
                                  .target = lethe_strdup(target),
+                                 .fact = lethe_strdup(fact),
                                  .value = {within(baseline), within(ablated)},
                                  .weight = 1};
     if (out) *out = item;
-    return (prompt && !item->prompt) || (target && !item->target)
+    return (prompt && !item->prompt) || (target && !item->target) || (fact && !item->fact)
                ? lethe_fail(err, LETHE_NOMEM, "out of memory: measures")
                : LETHE_OK;
 }
@@ -97,34 +100,74 @@ static void exponentiate(lethe_measure *m) {
     d->high = base * expm1(d->high);
 }
 
-static lethe_status finish(lethe_measure *m, bool has_ablation, double *column[3], lethe_err *err) {
+/* What finish() works with, for as many items as the largest measure has. */
+typedef struct columns {
+    double *side[LETHE_SIDES], *weight;
+    const lethe_measure_item **by_fact;
+    size_t *group;
+} columns;
+
+static int by_fact(const void *pa, const void *pb) {
+    const lethe_measure_item *a = *(const lethe_measure_item *const *)pa;
+    const lethe_measure_item *b = *(const lethe_measure_item *const *)pb;
+    int order = a->fact && b->fact ? strcmp(a->fact, b->fact) : !!a->fact - !!b->fact;
+    return order ? order : (a > b) - (a < b);
+}
+
+/* Numbers the facts in the order in which they are met. Returns how many there are. */
+static size_t number_facts(const lethe_measure *m, columns *c) {
+    size_t facts = 0, first = 0;
+    for (size_t i = 0; i < m->n; i++) c->by_fact[i] = &m->item[i];
+    qsort(c->by_fact, m->n, sizeof *c->by_fact, by_fact);
+    for (size_t i = 0; i < m->n; i++) { /* each item gets the first of its fact */
+        const lethe_measure_item *item = c->by_fact[i];
+        bool same = i && item->fact && c->by_fact[i - 1]->fact &&
+                    !strcmp(item->fact, c->by_fact[i - 1]->fact);
+        size_t at = (size_t)(item - m->item);
+        first = same ? first : at;
+        c->group[at] = first;
+    }
+    for (size_t i = 0; i < m->n; i++) /* the first of a fact comes before its others */
+        c->group[i] = c->group[i] == i ? facts++ : c->group[c->group[i]];
+    return facts;
+}
+
+static lethe_status finish(lethe_measure *m, bool has_ablation, columns *c, lethe_err *err) {
     lethe_bootstrap_opts o = lethe_bootstrap_defaults();
     o.resamples = 1000;
-    double *a = column[0], *b = column[1], *w = column[2];
+    double *a = c->side[LETHE_BASELINE], *b = c->side[LETHE_ABLATED];
     for (size_t i = 0; i < m->n; i++) {
         a[i] = m->item[i].value[LETHE_BASELINE];
         b[i] = m->item[i].value[LETHE_ABLATED];
-        w[i] = m->item[i].weight;
+        c->weight[i] = m->item[i].weight;
     }
-    LETHE_TRY(lethe_bootstrap_mean(a, w, m->n, &o, &m->side[LETHE_BASELINE], err));
+    m->facts = number_facts(m, c);
+    const lethe_bootstrap_items items = {m->n, c->weight, c->group, m->facts};
+    LETHE_TRY(lethe_bootstrap_mean(a, &items, &o, &m->side[LETHE_BASELINE], err));
     if (has_ablation) {
-        LETHE_TRY(lethe_bootstrap_mean(b, w, m->n, &o, &m->side[LETHE_ABLATED], err));
-        LETHE_TRY(lethe_bootstrap_difference(a, b, w, m->n, &o, &m->difference, err));
+        LETHE_TRY(lethe_bootstrap_mean(b, &items, &o, &m->side[LETHE_ABLATED], err));
+        LETHE_TRY(lethe_bootstrap_difference(a, b, &items, &o, &m->difference, err));
     }
     if (m->exponential) exponentiate(m);
     return LETHE_OK;
 }
 
 lethe_status lethe_measures_finish(lethe_measures *m, bool has_ablation, lethe_err *err) {
+    static const char what[] = "items of a measure";
     size_t most = 0;
     for (size_t i = 0; i < m->n; i++)
         if (m->item[i].n > most) most = m->item[i].n;
-    double *column[3] = {NULL};
+    columns c = {0};
     lethe_status st = LETHE_OK;
-    for (int c = 0; c < 3 && st == LETHE_OK; c++)
-        st = lethe_alloc(&column[c], most, sizeof *column[c], "items of a measure", err);
-    for (size_t i = 0; i < m->n && st == LETHE_OK; i++)
-        st = finish(&m->item[i], has_ablation, column, err);
-    for (int c = 0; c < 3; c++) lethe_free(column[c]);
+    for (int s = 0; s < LETHE_SIDES && !st; s++)
+        st = lethe_alloc(&c.side[s], most, sizeof *c.side[s], what, err);
+    if (!st) st = lethe_alloc(&c.weight, most, sizeof *c.weight, what, err);
+    if (!st) st = lethe_alloc(&c.by_fact, most, sizeof *c.by_fact, what, err);
+    if (!st) st = lethe_alloc(&c.group, most, sizeof *c.group, what, err);
+    for (size_t i = 0; i < m->n && !st; i++) st = finish(&m->item[i], has_ablation, &c, err);
+    for (int s = 0; s < LETHE_SIDES; s++) lethe_free(c.side[s]);
+    lethe_free(c.weight);
+    lethe_free(c.by_fact);
+    lethe_free(c.group);
     return st;
 }

@@ -35,6 +35,7 @@ typedef struct lethe_measure_kind {
 
 typedef struct lethe_measure_item { /* owned */
     char *prompt, *target;          /* NULL: there is none */
+    char *fact;                     /* items of one fact are drawn together; NULL: its own */
     double value[LETHE_SIDES];      /* finite */
     double weight;                  /* 1; tokens of a window */
     json_t *more[LETHE_SIDES];      /* an object: what else is to be kept of it; or NULL */
@@ -47,6 +48,7 @@ typedef struct lethe_measure { /* owned */
     bool rises, exponential;
     lethe_measure_item *item; /* [n] */
     size_t n, cap;
+    size_t facts;                                 /* how many are independent; once finished */
     lethe_interval side[LETHE_SIDES], difference; /* once finished */
 } lethe_measure;
 
@@ -64,12 +66,12 @@ lethe_status lethe_measures_open(lethe_measures *m, const lethe_measure_kind *ki
 const lethe_measure *lethe_measures_find(const lethe_measures *m, const char *name,
                                          const char *domain);
 
-/* Adds an item with weight 1; *out (may be NULL): it, until the next call. prompt and target are
- * copied, NULL for none. Values that are not finite are pulled to +-1e9, so that an infinite loss
- * still counts as a large one; NaN is a failure. Fails: NONFINITE, NOMEM. */
+/* Adds an item with weight 1; *out (may be NULL): it, until the next call. prompt, target and fact
+ * are copied, NULL for none. Values that are not finite are pulled to +-1e9, so that an infinite
+ * loss still counts as a large one; NaN is a failure. Fails: NONFINITE, NOMEM. */
 lethe_status lethe_measure_add(lethe_measure *m, const char *prompt, const char *target,
-                               double baseline, double ablated, lethe_measure_item **out,
-                               lethe_err *err);
+                               const char *fact, double baseline, double ablated,
+                               lethe_measure_item **out, lethe_err *err);
 
 /* Means and intervals of all. Fails: as lethe_bootstrap_mean. */
 lethe_status lethe_measures_finish(lethe_measures *m, bool has_ablation, lethe_err *err);
@@ -77,8 +79,8 @@ lethe_status lethe_measures_finish(lethe_measures *m, bool has_ablation, lethe_e
 /* {"mean", "low", "high"}. */
 json_t *lethe_interval_json(const lethe_interval *i, bool *ok);
 
-/* The list "measures" of eval.json: group, name, title, domain, unit, n, forgetting, baseline,
- * ablated, difference. New reference; *ok as lethe_json_put. */
+/* The list "measures" of eval.json: group, name, title, domain, unit, n, facts, forgetting,
+ * baseline, ablated, difference. New reference; *ok as lethe_json_put. */
 json_t *lethe_measures_json(const lethe_measures *m, bool has_ablation, bool *ok);
 
 /* eval_items.jsonl: {"measure", "domain", "item", "prompt", "target", "baseline": {"value", ..},

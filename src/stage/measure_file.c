@@ -30,6 +30,7 @@ static json_t *measure_json(const lethe_measure *m, bool has_ablation, bool *ok)
     lethe_json_put(o, "domain", text(m->domain), ok);
     lethe_json_put(o, "unit", text(m->unit), ok);
     lethe_json_put(o, "n", json_integer((json_int_t)m->n), ok);
+    lethe_json_put(o, "facts", json_integer((json_int_t)m->facts), ok);
     lethe_json_put(o, "forgetting", text(m->rises ? "higher" : "lower"), ok);
     lethe_json_put(o, "baseline", lethe_interval_json(&m->side[LETHE_BASELINE], ok), ok);
     lethe_json_put(o, "ablated",
@@ -62,6 +63,7 @@ static json_t *item_json(const lethe_measure *m, size_t i, bool has_ablation, bo
     lethe_json_put(o, "item", json_integer((json_int_t)i), ok);
     lethe_json_put(o, "prompt", text(item->prompt), ok);
     lethe_json_put(o, "target", text(item->target), ok);
+    if (item->fact) lethe_json_put(o, "fact", text(item->fact), ok);
     if (item->weight != 1) lethe_json_put(o, "weight", lethe_json_real(item->weight), ok);
     lethe_json_put(o, "baseline", side_json(item, LETHE_BASELINE, ok), ok);
     if (has_ablation) lethe_json_put(o, "ablated", side_json(item, LETHE_ABLATED, ok), ok);

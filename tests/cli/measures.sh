@@ -57,6 +57,8 @@ count() { "$LETHE" eval --out run --quiet --measures none --attacks none --probe
     --eval-tokens 500 --max-new-tokens 1 --split "$1" --json >split.json && "$JSONGET" split.json probes.#; }
 tune=$(count tune) report=$(count report)
 check "tune and report are all" [ $((tune + report)) -eq 1600 ]
+ok "$LETHE" eval --out run --quiet --measures none --attacks none
+check "and the table says that it is one" grep -q '^Only the half "report" of facts' out
 check "and about as large" [ "$tune" -gt 600 ] && [ "$report" -gt 600 ]
 
 # One's own files, as they are published.

@@ -140,9 +140,10 @@ class Xoshiro:
                 return x % n
 
 
-def bootstrap(x, weight, resamples, level, seed):
+def bootstrap(x, weight, resamples, level, seed, group=None):
     n = len(x)
     w = weight or [1.0] * n
+    groups = [[i for i in range(n) if group[i] == g] for g in range(max(group) + 1)] if group else [[i] for i in range(n)]
 
     def mean(items):
         # Exact sums, rounded once: the program's may differ by the rounding of its additions.
@@ -151,7 +152,8 @@ def bootstrap(x, weight, resamples, level, seed):
     means = []
     for r in range(resamples):
         rng = Xoshiro(seed, 0x626F6F7400000000 + r)
-        means.append(mean([rng.below(n) for _ in range(n)]))
+        drawn = [groups[rng.below(len(groups))] for _ in groups]
+        means.append(mean([i for g in drawn for i in g]))
     means.sort()
 
     def quantile(p):
@@ -174,6 +176,17 @@ def bootstrap_cases(rng):
         case["mean_a"] = bootstrap(a, w, resamples, level, seed)
         # Pairs stay together: the difference item by item, then its mean.
         case["difference"] = bootstrap([y - x for x, y in zip(a, b)], w, resamples, level, seed)
+        cases.append(case)
+    # Groups are drawn whole. Numbers of their own, so that the cases after these stay as they are.
+    rng = random.Random(7)
+    for group, weighted in [([0, 0, 1, 2, 1, 0, 3, 3], False), ([i * 7 % 5 for i in range(30)], True)]:
+        n = len(group)
+        a = [round(rng.gauss(0, 1), 3) for _ in range(n)]
+        b = [round(x + rng.gauss(0.5, 0.2), 3) for x in a]
+        w = [float(rng.randint(1, 500)) for _ in range(n)] if weighted else None
+        case = {"a": a, "b": b, "weight": w, "group": group, "resamples": 200, "level": 0.9, "seed": "4"}
+        case["mean_a"] = bootstrap(a, w, 200, 0.9, 4, group)
+        case["difference"] = bootstrap([y - x for x, y in zip(a, b)], w, 200, 0.9, 4, group)
         cases.append(case)
     return cases
 

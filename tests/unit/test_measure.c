@@ -34,11 +34,11 @@ static lethe_measures sample(void) {
     lethe_measure_item *item;
     assert_ok(lethe_measures_open(&ms, &recall, "hp", &m, &err), &err);
     for (int i = 0; i < 4; i++)
-        assert_ok(lethe_measure_add(m, "Who?", "Ron", 1, i == 0, NULL, &err), &err);
+        assert_ok(lethe_measure_add(m, "Who?", "Ron", NULL, 1, i == 0, NULL, &err), &err);
     assert_ok(lethe_measures_open(&ms, &perplexity, NULL, &m, &err), &err);
-    assert_ok(lethe_measure_add(m, NULL, NULL, 1, 1.5, &item, &err), &err);
+    assert_ok(lethe_measure_add(m, NULL, NULL, NULL, 1, 1.5, &item, &err), &err);
     item->weight = 10;
-    assert_ok(lethe_measure_add(m, NULL, NULL, 2, 2.25, &item, &err), &err);
+    assert_ok(lethe_measure_add(m, NULL, NULL, NULL, 2, 2.25, &item, &err), &err);
     item->weight = 30;
     item->more[LETHE_ABLATED] = json_pack("{s:s}", "text", "so");
     return ms;
@@ -63,14 +63,38 @@ static void figures(void **state) {
     lethe_measures_free(&ms);
 }
 
+/* Two facts of two and three wordings and an item of none: three that are independent. */
+static void wordings_of_a_fact(void **state) {
+    (void)state;
+    static const char *const facts[] = {"ron", "owl", NULL, "ron", "owl", "owl"};
+    lethe_measures ms = {0}, apart = {0};
+    lethe_measure *m, *n;
+    assert_ok(lethe_measures_open(&ms, &recall, "hp", &m, &err), &err);
+    assert_ok(lethe_measures_open(&apart, &recall, "hp", &n, &err), &err);
+    for (int i = 0; i < 6; i++) { /* all owls are known, the others are not */
+        bool owl = facts[i] && !strcmp(facts[i], "owl");
+        assert_ok(lethe_measure_add(m, "Who?", "x", facts[i], 1, owl, NULL, &err), &err);
+        assert_ok(lethe_measure_add(n, "Who?", "x", NULL, 1, owl, NULL, &err), &err);
+    }
+    assert_ok(lethe_measures_finish(&ms, true, &err), &err);
+    assert_ok(lethe_measures_finish(&apart, true, &err), &err);
+    assert_true(m->n == 6 && m->facts == 3 && n->facts == 6);
+    assert_true(m->side[1].mean == 0.5 && n->side[1].mean == 0.5);
+    /* Once in 27 all three draws are the owl, so 1 is within; six items apart are so seldom. */
+    assert_true(m->side[1].low == 0 && m->side[1].high == 1);
+    assert_true(n->side[1].low > 0 && n->side[1].high < 1);
+    lethe_measures_free(&ms);
+    lethe_measures_free(&apart);
+}
+
 static void what_is_not_finite(void **state) {
     (void)state;
     lethe_measures ms = {0};
     lethe_measure *m;
     assert_ok(lethe_measures_open(&ms, &recall, "hp", &m, &err), &err);
-    assert_ok(lethe_measure_add(m, "a", "b", -INFINITY, INFINITY, NULL, &err), &err);
+    assert_ok(lethe_measure_add(m, "a", "b", NULL, -INFINITY, INFINITY, NULL, &err), &err);
     assert_true(m->item[0].value[0] == -1e9 && m->item[0].value[1] == 1e9);
-    assert_int_equal(lethe_measure_add(m, "a", "b", NAN, 0, NULL, &err), LETHE_NONFINITE);
+    assert_int_equal(lethe_measure_add(m, "a", "b", NULL, NAN, 0, NULL, &err), LETHE_NONFINITE);
     assert_int_equal(m->n, 1);
     lethe_measures_free(&ms);
 }
@@ -159,7 +183,7 @@ static void no_memory(void **state) {
         lethe_measure *m;
         lethe_mem_fail_after(n);
         lethe_status st = lethe_measures_open(&ms, &recall, "hp", &m, &err);
-        if (st == LETHE_OK) st = lethe_measure_add(m, "a", "b", 0, 1, NULL, &err);
+        if (st == LETHE_OK) st = lethe_measure_add(m, "a", "b", NULL, 0, 1, NULL, &err);
         if (st == LETHE_OK) st = lethe_measures_finish(&ms, true, &err);
         lethe_mem_fail_after(SIZE_MAX);
         done = st == LETHE_OK;
@@ -186,9 +210,13 @@ static void mentions(void **state) {
 int main(void) {
     dir = test_temp_dir();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(figures),    cmocka_unit_test(what_is_not_finite),
-        cmocka_unit_test(as_json),    cmocka_unit_test(items_of_it),
-        cmocka_unit_test(for_people), cmocka_unit_test(no_memory),
+        cmocka_unit_test(figures),
+        cmocka_unit_test(wordings_of_a_fact),
+        cmocka_unit_test(what_is_not_finite),
+        cmocka_unit_test(as_json),
+        cmocka_unit_test(items_of_it),
+        cmocka_unit_test(for_people),
+        cmocka_unit_test(no_memory),
         cmocka_unit_test(mentions),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

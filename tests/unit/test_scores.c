@@ -146,7 +146,7 @@ static void near_interval(size_t i, const lethe_interval *got, const json_t *wan
 
 static void bootstrap(void **state) {
     (void)state;
-    const json_t *list = all("bootstrap", 5), *c;
+    const json_t *list = all("bootstrap", 7), *c;
     size_t i;
     json_array_foreach(list, i, c) {
         size_t n, nb, nw;
@@ -156,20 +156,36 @@ static void bootstrap(void **state) {
         lethe_bootstrap_opts o = {
             (size_t)whole(c, "resamples"), real(c, "level"),
             strtoull(json_string_value(json_object_get(c, "seed")), NULL, 10)};
+        size_t ng;
+        double *group = reals(json_object_get(c, "group"), &ng);
+        size_t number[64], most = 0;
+        assert_true(n <= 64 && (ng == n || ng == 0));
+        for (size_t k = 0; k < ng; k++) {
+            number[k] = (size_t)group[k];
+            most = number[k] > most ? number[k] : most;
+        }
+        lethe_free(group);
+        const lethe_bootstrap_items items = {n, nw ? w : NULL, ng ? number : NULL, most + 1};
         lethe_interval got, again;
-        assert_ok(lethe_bootstrap_mean(a, nw ? w : NULL, n, &o, &got, &err), &err);
+        assert_ok(lethe_bootstrap_mean(a, &items, &o, &got, &err), &err);
         near_interval(i, &got, json_object_get(c, "mean_a"));
         assert_int_equal(got.n, n);
-        assert_ok(lethe_bootstrap_difference(a, b, nw ? w : NULL, n, &o, &got, &err), &err);
+        assert_ok(lethe_bootstrap_difference(a, b, &items, &o, &got, &err), &err);
         near_interval(i, &got, json_object_get(c, "difference"));
         lethe_threads_set(3); /* the same bytes */
-        assert_ok(lethe_bootstrap_difference(a, b, nw ? w : NULL, n, &o, &again, &err), &err);
+        assert_ok(lethe_bootstrap_difference(a, b, &items, &o, &again, &err), &err);
         lethe_threads_set(1);
         assert_memory_equal(&got, &again, sizeof got);
         lethe_free(a);
         lethe_free(b);
         lethe_free(w);
     }
+}
+
+static lethe_status mean_now(const double *x, const double *weight, size_t n,
+                             const lethe_bootstrap_opts *o, lethe_interval *out, lethe_err *e) {
+    const lethe_bootstrap_items items = {.n = n, .weight = weight};
+    return lethe_bootstrap_mean(x, &items, o, out, e);
 }
 
 /* How wide it ought to be: of n coin tosses about 1.96 standard errors each way. */
@@ -179,13 +195,24 @@ static void bootstrap_width(void **state) {
     for (size_t i = 0; i < 400; i++) x[i] = i % 4 == 0;
     lethe_bootstrap_opts o = lethe_bootstrap_defaults();
     lethe_interval got, other;
-    assert_ok(lethe_bootstrap_mean(x, NULL, 400, &o, &got, &err), &err);
+    assert_ok(mean_now(x, NULL, 400, &o, &got, &err), &err);
     double half = 1.96 * sqrt(0.25 * 0.75 / 400);
     assert_true(got.mean == 0.25);
     assert_true(fabs((got.mean - got.low) / half - 1) < 0.12);
     assert_true(fabs((got.high - got.mean) / half - 1) < 0.12);
+    /* The same tosses, each written down four times: no surer than before. */
+    double four[1600];
+    size_t group[1600];
+    for (size_t i = 0; i < 1600; i++) {
+        four[i] = x[i / 4];
+        group[i] = i / 4;
+    }
+    const lethe_bootstrap_items grouped = {1600, NULL, group, 400};
+    assert_ok(lethe_bootstrap_mean(four, &grouped, &o, &other, &err), &err);
+    assert_true(other.n == 1600 && other.mean == got.mean);
+    assert_true(other.low == got.low && other.high == got.high);
     o.seed = 1;
-    assert_ok(lethe_bootstrap_mean(x, NULL, 400, &o, &other, &err), &err);
+    assert_ok(mean_now(x, NULL, 400, &o, &other, &err), &err);
     assert_true(memcmp(&got, &other, sizeof got) != 0);
 }
 
@@ -194,21 +221,21 @@ static void bootstrap_edges(void **state) {
     lethe_bootstrap_opts o = lethe_bootstrap_defaults();
     lethe_interval got;
     double x[] = {2.5, (double)NAN}, w[] = {1, 0};
-    assert_ok(lethe_bootstrap_mean(x, NULL, 0, &o, &got, &err), &err);
+    assert_ok(mean_now(x, NULL, 0, &o, &got, &err), &err);
     assert_true(isnan(got.mean) && isnan(got.low) && isnan(got.high) && got.n == 0);
-    assert_ok(lethe_bootstrap_mean(x, NULL, 1, &o, &got, &err), &err);
+    assert_ok(mean_now(x, NULL, 1, &o, &got, &err), &err);
     assert_true(got.mean == 2.5 && got.low == 2.5 && got.high == 2.5 && got.n == 1);
-    assert_int_equal(lethe_bootstrap_mean(x, NULL, 2, &o, &got, &err), LETHE_NONFINITE);
+    assert_int_equal(mean_now(x, NULL, 2, &o, &got, &err), LETHE_NONFINITE);
     assert_non_null(strstr(err.text, "item 1 is nan"));
     x[1] = 1;
-    assert_int_equal(lethe_bootstrap_mean(x, w, 2, &o, &got, &err), LETHE_NONFINITE);
+    assert_int_equal(mean_now(x, w, 2, &o, &got, &err), LETHE_NONFINITE);
     o.level = 1;
-    assert_int_equal(lethe_bootstrap_mean(x, NULL, 2, &o, &got, &err), LETHE_USAGE);
+    assert_int_equal(mean_now(x, NULL, 2, &o, &got, &err), LETHE_USAGE);
     o = (lethe_bootstrap_opts){0, 0.95, 0};
-    assert_int_equal(lethe_bootstrap_mean(x, NULL, 2, &o, &got, &err), LETHE_USAGE);
+    assert_int_equal(mean_now(x, NULL, 2, &o, &got, &err), LETHE_USAGE);
     o.resamples = 10;
     lethe_mem_fail_after(0);
-    lethe_status st = lethe_bootstrap_mean(x, NULL, 2, &o, &got, &err);
+    lethe_status st = mean_now(x, NULL, 2, &o, &got, &err);
     lethe_mem_fail_after(SIZE_MAX);
     assert_int_equal(st, LETHE_NOMEM);
 }
