@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Tiles of tokens go over the latents block by block. A floor does not depend on the other latents,
- * so each block is finished at once: first look, second look at what it let pass, float32 for what
+ * so each block is finished at once: first look, closer looks at what it let pass, float32 for what
  * is left. Threads note what they find; the notes are sorted by token in the end.
  */
 #include "kernel/above.h"
@@ -82,6 +82,7 @@ static lethe_status work_alloc(work *w, lethe_err *err) {
     job->sel = &w->sel;
     job->n_sel = 1;
     LETHE_TRY(lethe_select_job_open(job, w->threads, err));
+    job->room = job->tile_m; /* nothing waits longer than for its block */
     LETHE_TRY(lethe_alloc(&w->token, job->n, sizeof *w->token, "a list of tokens", err));
     for (size_t t = 0; t < job->n; t++) w->token[t] = (uint32_t)t;
     LETHE_TRY(lethe_zalloc(&w->finder, threads, sizeof *w->finder, "scratch of threads", err));

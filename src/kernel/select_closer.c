@@ -43,7 +43,7 @@ static inline float estimate(const lethe_select_job *job, size_t i, const latent
 /* How wrong it can be when the digits are `off` wrong. The rounding of float32 in the lines above
  * is within LETHE_SIEVE_SLACK, that of these within the factor. */
 static inline float error_of(float a, const latent *w, float off) {
-    off += (fabsf(a) + fabsf(w->bias)) * 0x1p-20f;
+    off += (fabsf(a) + fabsf(w->bias)) * 0x1p-19f;
     return off * 1.0001f + LETHE_SIEVE_TINY;
 }
 

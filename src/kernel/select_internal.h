@@ -70,7 +70,7 @@ typedef struct lethe_select_job {
     size_t close_m;        /* latents of a block for closer looks, at least tile_m */
 } lethe_select_job;
 
-/* First-look bounds of one token's hits; see lethe_reach_set. */
+/* First-look bounds of one token's hits; see select_again.c. */
 typedef struct lethe_reach {
     float *upper, *lower; /* [room] */
     int32_t *spill;       /* [2, room] */

@@ -26,9 +26,10 @@
  * fetched into the second-level cache. */
 #define CLOSE_LATENTS 1024
 
-/* One latent in so many may wait for a closer look. At width 4096 one in six passes a first look
- * that has no guess, and one in thirty with a guess. */
+/* One latent in WAITING_SHARE may wait for a closer look (at width 4096 one in six passes a first
+ * look that has no guess, and one in thirty with a guess), within WAITING_BYTES for a tile. */
 #define WAITING_SHARE 4
+#define WAITING_BYTES (1 << 25)
 
 /* Fewer tokens than this say little about which dimensions are outlying. */
 #define OUTLIERS_FROM 64
@@ -185,7 +186,8 @@ lethe_status lethe_select_job_open(lethe_select_job *job, int threads, lethe_err
     job->tile_n = min_size(n, min_size(MOST_TOKENS, max_size(1, TOKEN_BYTES / ld / 12) * 12));
     job->tile_m = min_size(MOST_LATENTS, max_size(1, LATENT_BYTES / ld / 16) * 16);
     job->close_m = max_size(job->tile_m, CLOSE_LATENTS);
-    job->room = max_size(2 * job->tile_m, job->m / WAITING_SHARE);
+    size_t most = WAITING_BYTES / (job->tile_n * job->n_sel * 2 * sizeof(int32_t));
+    job->room = max_size(2 * job->tile_m, min_size(job->m / WAITING_SHARE, most));
     for (size_t s = 0; s < job->n_sel; s++) {
         job->cap[s] = 4 * job->sel[s].k + 256;
         job->room += 8 * job->sel[s].k;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The first look at tiles of tokens x latents (the bounds: kernel/sieve.h). What it lets pass waits
- * in a list a token until all latents were seen: the second look (select_again.c) then knows much
- * better which of them matter.
+ * in a list a token until all latents were seen: it is much better known then which of them matter
+ * (select_again.c).
  */
 #include <float.h>
 #include <math.h>

@@ -27,7 +27,7 @@
  *
  * What counts is not x.w but the float32 number that the slot `dot` makes of it. Its 16 partial
  * sums of d / 16 products each and their folding err by at most (d / 16 + 6) 2^-24 |x| |w|, and the
- * looks themselves, in float32, by less than 2^-18 |x| |w| + 2^-21 |bias|. LETHE_SIEVE_SLACK(d)
+ * looks themselves, in float32, by less than 2^-18 |x| |w| + 2^-19 |bias|. LETHE_SIEVE_SLACK(d)
  * |x| |w| covers both with a factor of two to spare, and LETHE_SIEVE_TINY what underflow can do to
  * numbers near the smallest normal one.
  *

@@ -191,8 +191,8 @@ static lethe_status add_scores(const lethe_eval_job *job, const lethe_question *
     lethe_measure_item *item;
     bool ok = true;
     LETHE_TRY(lethe_eval_measure(job, &accuracy, q->domain, &m, err));
-    LETHE_TRY(
-        lethe_measure_add(m, q->prompt, q->target, q->fact, c[0].mean, c[1].mean, &item, err));
+    LETHE_TRY(lethe_measure_add(m, q->prompt, q->target, lethe_question_shared_fact(q), c[0].mean,
+                                c[1].mean, &item, err));
     for (int s = 0; s < LETHE_SIDES; s++) {
         item->more[s] = json_object();
         lethe_json_put(item->more[s], "first_order", json_boolean(c[s].right), &ok);
@@ -201,7 +201,8 @@ static lethe_status add_scores(const lethe_eval_job *job, const lethe_question *
     if (!ok) return lethe_fail(err, LETHE_NOMEM, "out of memory: measures");
     if (job->opts->choice_by_text) return LETHE_OK; /* no order is shown */
     LETHE_TRY(lethe_eval_measure(job, &strict, q->domain, &m, err));
-    return lethe_measure_add(m, q->prompt, q->target, q->fact, c[0].strict, c[1].strict, NULL, err);
+    return lethe_measure_add(m, q->prompt, q->target, lethe_question_shared_fact(q), c[0].strict,
+                             c[1].strict, NULL, err);
 }
 
 lethe_status lethe_eval_run_choice(const lethe_eval_job *job, const lethe_questions *q,

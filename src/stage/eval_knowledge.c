@@ -76,7 +76,8 @@ static lethe_status judge(const lethe_eval_job *job, const lethe_questions *q,
         }
         lethe_measure *m;
         LETHE_TRY(lethe_eval_measure(job, &kind, one->domain, &m, err));
-        LETHE_TRY(lethe_eval_add_texts(m, one->prompt, one->target, one->fact, value, text, err));
+        LETHE_TRY(lethe_eval_add_texts(m, one->prompt, one->target, lethe_question_shared_fact(one),
+                                       value, text, err));
     }
     return LETHE_OK;
 }
@@ -157,8 +158,8 @@ static lethe_status add_truth(const lethe_eval_job *job, const lethe_question *o
     for (int s = 0; s < LETHE_SIDES; s++)
         value[s] = is_forget ? fmin(ratio[s], 1 / ratio[s]) : fmax(0, 1 - ratio[s]);
     LETHE_TRY(lethe_eval_measure(job, is_forget ? &forget : &retain, one->domain, &m, err));
-    LETHE_TRY(
-        lethe_measure_add(m, one->prompt, one->target, one->fact, value[0], value[1], &item, err));
+    LETHE_TRY(lethe_measure_add(m, one->prompt, one->target, lethe_question_shared_fact(one),
+                                value[0], value[1], &item, err));
     for (int s = 0; s < LETHE_SIDES; s++) {
         item->more[s] = json_object();
         lethe_json_put(item->more[s], "ratio", lethe_json_real(ratio[s]), &ok);

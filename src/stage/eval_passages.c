@@ -124,7 +124,7 @@ static lethe_status verbatim(const lethe_eval_job *job, const lethe_questions *q
         if (st == LETHE_OK) st = lethe_eval_measure(job, &kind, q->item[i].domain, &m, err);
         if (st == LETHE_OK)
             st = lethe_eval_add_texts(m, q->item[i].prompt, lethe_strbuf_str(&target),
-                                      q->item[i].fact, value, text, err);
+                                      lethe_question_shared_fact(&q->item[i]), value, text, err);
     }
     lethe_strbuf_free(&target);
     return st;
@@ -167,9 +167,9 @@ static lethe_status extraction(const lethe_eval_job *job, const lethe_questions 
         lethe_measure *m;
         st = lethe_eval_measure(job, &kind, q->item[i].domain, &m, err);
         if (st == LETHE_OK)
-            st = lethe_measure_add(m, q->item[i].prompt, q->item[i].target, q->item[i].fact,
-                                   1 - (double)p->last[0][i] / n, 1 - (double)p->last[1][i] / n,
-                                   NULL, err);
+            st = lethe_measure_add(
+                m, q->item[i].prompt, q->item[i].target, lethe_question_shared_fact(&q->item[i]),
+                1 - (double)p->last[0][i] / n, 1 - (double)p->last[1][i] / n, NULL, err);
     }
     return st;
 }

@@ -112,6 +112,7 @@ static lethe_status read_item(const lethe_json_ref *item, lethe_questions_kind k
     if (kind == LETHE_QUESTIONS_PASSAGES) LETHE_TRY(read_passage(item, q, err));
     if (kind == LETHE_QUESTIONS_KNOWLEDGE) LETHE_TRY(read_knowledge(item, q, err));
     if (kind == LETHE_QUESTIONS_CHOICE) LETHE_TRY(read_choice(item, q, err));
+    q->fact_named = q->fact != NULL;
     if (q->fact) return LETHE_OK;
     q->fact = kind == LETHE_QUESTIONS_PASSAGES ? lethe_strdup(q->prompt)
                                                : lethe_fact_of_target(q->target);

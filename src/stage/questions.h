@@ -29,6 +29,7 @@ typedef enum lethe_questions_kind {
 
 typedef struct lethe_question { /* owned */
     char *domain, *fact;
+    bool fact_named;       /* by the file: others may belong to it */
     char *prompt, *target; /* question and right answer, or the two parts of a passage */
     char **option;         /* [n_options] choices, or wrong answers */
     size_t n_options;
@@ -40,6 +41,12 @@ typedef struct lethe_questions {
     lethe_question *item; /* [n] */
     size_t n, cap;
 } lethe_questions;
+
+/* The fact that other items may be about, too; NULL where the file names none: unrelated questions
+ * often have the same answer. */
+static inline const char *lethe_question_shared_fact(const lethe_question *q) {
+    return q->fact_named ? q->fact : NULL;
+}
 
 /* Appends the file's items. Fails: NOTFOUND, FORMAT (with file, line and key; a file with no
  * items), NOMEM. */
