@@ -27,9 +27,10 @@
 #define CLOSE_LATENTS 1024
 
 /* One latent in WAITING_SHARE may wait for a closer look (at width 4096 one in six passes a first
- * look that has no guess, and one in thirty with a guess), within WAITING_BYTES for a tile. */
+ * look that has no guess, and one in thirty with a guess), within WAITING_BYTES for a tile: less
+ * than gets huge pages (base/mem.c), so that of the lists only what is used is resident. */
 #define WAITING_SHARE 4
-#define WAITING_BYTES (1 << 25)
+#define WAITING_BYTES (7 << 20)
 
 /* Fewer tokens than this say little about which dimensions are outlying. */
 #define OUTLIERS_FROM 64
