@@ -77,7 +77,7 @@ static void keep(json_t *list, json_t *table, bool *ok) {
 
 /* ---- domains -------------------------------------------------------------------------------- */
 
-#define INTERVALS "Small figures: 95 % bootstrap intervals over the items. "
+#define INTERVALS "Small figures: 95 % bootstrap intervals; wordings of a fact are drawn together. "
 
 static bool any_interval(const lethe_report *r) {
     for (size_t i = 0; i < r->n_domains; i++)
