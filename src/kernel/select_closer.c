@@ -142,9 +142,9 @@ static size_t by_latent(size_t nt, size_t at, size_t nm, const lethe_hits *hits,
     return all;
 }
 
-/* The next latent after j that has hits, or nm. */
+/* The first latent from j on that has hits, or nm. */
 static size_t next_hit(const uint32_t *start, size_t j, size_t nm) {
-    for (j++; j < nm && start[j + 1] == start[j];) j++;
+    while (j < nm && start[j + 1] == start[j]) j++;
     return j;
 }
 
@@ -162,14 +162,14 @@ void lethe_select_closer_block(const lethe_select_job *job, size_t s, size_t nt,
     size_t all = by_latent(nt, at, nm, hits, todo), ld = sv->ld;
     memset(todo->lo, 0, all * sizeof *todo->lo);
     for (size_t l = 0; all && l < ld; l += LETHE_STRIP)
-        for (size_t j = next_hit(start, (size_t)-1, nm), next; j < nm; j = next) {
-            next = next_hit(start, j, nm);
+        for (size_t j = next_hit(start, 0, nm), next; j < nm; j = next) {
+            next = next_hit(start, j + 1, nm);
             if (next < nm) fetch(sv->hi + lethe_place_row(job, at + next) * ld + l, ld - l);
             add_products(todo->lo + start[j], job, todo->token + start[j], start[j + 1] - start[j],
                          sv->hi + lethe_place_row(job, at + j) * ld, l, b);
         }
-    for (size_t j = next_hit(start, (size_t)-1, nm), next; all && j < nm; j = next) {
-        next = next_hit(start, j, nm);
+    for (size_t j = next_hit(start, 0, nm), next; all && j < nm; j = next) {
+        next = next_hit(start, j + 1, nm);
         if (next < nm) fetch(sv->lo + lethe_place_row(job, at + next) * ld, ld);
         finish_latent(job, s, at + j, todo->token + start[j], todo->c + start[j],
                       todo->lo + start[j], start[j + 1] - start[j], seat, b, found, user);

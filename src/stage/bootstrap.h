@@ -46,8 +46,7 @@ typedef struct lethe_interval {
 typedef struct lethe_bootstrap_items {
     size_t n;
     const double *weight; /* [n], positive; NULL: 1 each */
-    const size_t
-        *group; /* [n] numbers below n_groups, each with an item; NULL: each item its own */
+    const size_t *group;  /* [n] below n_groups, none of them empty; NULL: each item its own */
     size_t n_groups;
 } lethe_bootstrap_items;
 
