@@ -83,10 +83,13 @@ typedef struct lethe_kernels {
     /* x[i] *= alpha */
     void (*scale)(float *x, float alpha, size_t n);
 
-    /* out[d] += sum over j < count of coef[j] rows[index[j], :], added in the order of j. The
-     * decoder with rows = W_dec [m, d]; a row of a gradient with rows = one vector a token. */
-    void (*gather_sum)(float *out, size_t d, const float *rows, const int32_t *index,
-                       const float *coef, size_t count);
+    /* out[width] += sum over j < count of coef[j] rows[index[j], :width], added in the order of j;
+     * rows are ld numbers apart. The decoder with rows = W_dec [m, d]; a row of a gradient with
+     * rows = one vector a token; either in strips of columns, where narrow rows of all tokens fit a
+     * cache that wide ones do not. index goes on for `more` entries behind count: the next call's,
+     * fetched meanwhile. */
+    void (*gather_sum)(float *out, size_t width, const float *rows, size_t ld,
+                       const int32_t *index, const float *coef, size_t count, size_t more);
 
     /* out[j] = dot(x, rows[index[j], :]) for j < count, the very bytes of dot */
     void (*gather_dot)(float *out, size_t d, const float *x, const float *rows,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "kernel/digits.h"
+#include "kernel/gather.h"
 #include "kernel/kernel_sets.h"
 
 #define LANES 16
@@ -138,25 +139,38 @@ static void avx2_scale(float *x, float alpha, size_t n) {
     }
 }
 
-/* Four rows a pass over out. */
-static void avx2_gather_sum(float *out, size_t d, const float *rows, const int32_t *index,
-                            const float *coef, size_t count) {
-    size_t j = 0;
-    for (; j + 4 <= count; j += 4) {
-        const float *r[4];
-        pair c[4];
-        for (size_t l = 0; l < 4; l++) {
-            r[l] = rows + (size_t)index[j + l] * d;
-            c[l].lo = c[l].hi = _mm256_set1_ps(coef[j + l]);
-        }
-        for (size_t i = 0; i < d; i += LANES) {
-            pair v = pair_some(out + i, d - i);
-            for (size_t l = 0; l < 4; l++)
-                v = pair_add_product(v, c[l], pair_some(r[l] + i, d - i));
-            pair_put(out + i, v, d - i);
+/* `pairs` registers of columns, the last pair of them `last` wide. */
+static inline __attribute__((always_inline)) void sum_strip(float *out, const lethe_gather *g,
+                                                            size_t at, size_t pairs, size_t last,
+                                                            size_t next) {
+    pair acc[4];
+    for (size_t r = 0; r < pairs; r++)
+        acc[r] = pair_some(out + at + r * LANES, r + 1 < pairs ? LANES : last);
+    for (size_t j = 0; j < g->count; j++) {
+        const float *row = g->rows + (size_t)g->index[j] * g->ld + at;
+        const float *ahead = lethe_gather_ahead(g, j, at, next);
+        const pair c = {_mm256_set1_ps(g->coef[j]), _mm256_set1_ps(g->coef[j])};
+        for (size_t r = 0; r < pairs; r++) {
+            _mm_prefetch((const char *)(ahead + r * LANES), _MM_HINT_T0);
+            acc[r] = pair_add_product(
+                acc[r], c, pair_some(row + r * LANES, r + 1 < pairs ? LANES : last));
         }
     }
-    for (; j < count; j++) avx2_axpy(out, coef[j], rows + (size_t)index[j] * d, d);
+    for (size_t r = 0; r < pairs; r++)
+        pair_put(out + at + r * LANES, acc[r], r + 1 < pairs ? LANES : last);
+}
+
+/* Sums of up to 64 columns stay in registers while all rows pass. */
+static void avx2_gather_sum(float *out, size_t width, const float *rows, size_t ld,
+                            const int32_t *index, const float *coef, size_t count, size_t more) {
+    const lethe_gather g = {rows, ld, index, coef, count, more};
+    size_t at = 0;
+    for (size_t end; at + 4 * LANES <= width; at = end) {
+        end = at + 4 * LANES;
+        sum_strip(out, &g, at, 4, LANES, end < width ? end : 0);
+    }
+    for (; at + LANES < width; at += LANES) sum_strip(out, &g, at, 1, LANES, at + LANES);
+    if (at < width) sum_strip(out, &g, at, 1, width - at, 0);
 }
 
 /* ---- digits -----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "kernel/digits.h"
+#include "kernel/gather.h"
 #include "kernel/kernel_sets.h"
 
 #define LANES 16
@@ -122,35 +123,43 @@ static void avx512_scale(float *x, float alpha, size_t n) {
     }
 }
 
-/* Eight rows a pass over out. */
-static void avx512_gather_sum(float *out, size_t d, const float *rows, const int32_t *index,
-                              const float *coef, size_t count) {
-    enum { ROWS = 8 };
-    size_t j = 0;
-    for (; j + ROWS <= count; j += ROWS) {
-        const float *r[ROWS];
-        __m512 c[ROWS];
-        for (size_t l = 0; l < ROWS; l++) {
-            r[l] = rows + (size_t)index[j + l] * d;
-            c[l] = _mm512_set1_ps(coef[j + l]);
-        }
-        size_t left = count - j - ROWS;
-        fetch_rows(rows, index + j + ROWS, left < ROWS ? left : ROWS, d);
-        size_t i = 0;
-        for (; i + LANES <= d; i += LANES) {
-            __m512 v = _mm512_loadu_ps(out + i);
-            for (size_t l = 0; l < ROWS; l++) v = add_product(v, c[l], _mm512_loadu_ps(r[l] + i));
-            _mm512_storeu_ps(out + i, v);
-        }
-        if (i < d) {
-            __mmask16 k = tail_mask(d - i);
-            __m512 v = _mm512_maskz_loadu_ps(k, out + i);
-            for (size_t l = 0; l < ROWS; l++)
-                v = add_product(v, c[l], _mm512_maskz_loadu_ps(k, r[l] + i));
-            _mm512_mask_storeu_ps(out + i, k, v);
+/* Columns `at` and on, `regs` registers of them, the last of them masked by k; `next`: where the
+ * next strip begins, 0 for none. */
+static inline __attribute__((always_inline)) void sum_strip(float *out, const lethe_gather *g,
+                                                            size_t at, size_t regs, __mmask16 k,
+                                                            size_t next) {
+    __m512 acc[8];
+    for (size_t r = 0; r < regs; r++)
+        acc[r] = _mm512_maskz_loadu_ps(r + 1 < regs ? 0xffff : k, out + at + r * LANES);
+    for (size_t j = 0; j < g->count; j++) {
+        const float *row = g->rows + (size_t)g->index[j] * g->ld + at;
+        const float *ahead = lethe_gather_ahead(g, j, at, next);
+        const __m512 c = _mm512_set1_ps(g->coef[j]);
+        for (size_t r = 0; r < regs; r++) {
+            _mm_prefetch(ahead + r * LANES, _MM_HINT_T0);
+            acc[r] = add_product(
+                acc[r], c, _mm512_maskz_loadu_ps(r + 1 < regs ? 0xffff : k, row + r * LANES));
         }
     }
-    for (; j < count; j++) avx512_axpy(out, coef[j], rows + (size_t)index[j] * d, d);
+    for (size_t r = 0; r < regs; r++)
+        _mm512_mask_storeu_ps(out + at + r * LANES, r + 1 < regs ? 0xffff : k, acc[r]);
+}
+
+/* Sums of up to 128 columns stay in registers while all rows pass. */
+static void avx512_gather_sum(float *out, size_t width, const float *rows, size_t ld,
+                              const int32_t *index, const float *coef, size_t count, size_t more) {
+    const lethe_gather g = {rows, ld, index, coef, count, more};
+    size_t at = 0;
+    for (size_t end; at + 8 * LANES <= width; at = end) {
+        end = at + 8 * LANES;
+        sum_strip(out, &g, at, 8, 0xffff, end < width ? end : 0);
+    }
+    for (size_t end; at + 4 * LANES <= width; at = end) {
+        end = at + 4 * LANES;
+        sum_strip(out, &g, at, 4, 0xffff, end < width ? end : 0);
+    }
+    for (; at + LANES < width; at += LANES) sum_strip(out, &g, at, 1, 0xffff, at + LANES);
+    if (at < width) sum_strip(out, &g, at, 1, tail_mask(width - at), 0);
 }
 
 /* ---- digits -----------------------------------------------------------------------------------

@@ -44,18 +44,19 @@ static void ref_scale(float *x, float alpha, size_t n) {
 }
 
 /* Four rows a pass: one load and store of out for four multiply-adds. */
-static void ref_gather_sum(float *restrict out, size_t d, const float *restrict rows,
-                           const int32_t *restrict index, const float *restrict coef,
-                           size_t count) {
+static void ref_gather_sum(float *restrict out, size_t width, const float *restrict rows,
+                           size_t ld, const int32_t *restrict index, const float *restrict coef,
+                           size_t count, size_t more) {
+    (void)more;
     size_t j = 0;
     for (; j + 4 <= count; j += 4) {
-        const float *r0 = rows + (size_t)index[j] * d, *r1 = rows + (size_t)index[j + 1] * d;
-        const float *r2 = rows + (size_t)index[j + 2] * d, *r3 = rows + (size_t)index[j + 3] * d;
+        const float *r0 = rows + (size_t)index[j] * ld, *r1 = rows + (size_t)index[j + 1] * ld;
+        const float *r2 = rows + (size_t)index[j + 2] * ld, *r3 = rows + (size_t)index[j + 3] * ld;
         const float c0 = coef[j], c1 = coef[j + 1], c2 = coef[j + 2], c3 = coef[j + 3];
-        for (size_t i = 0; i < d; i++)
+        for (size_t i = 0; i < width; i++)
             out[i] = (((out[i] + c0 * r0[i]) + c1 * r1[i]) + c2 * r2[i]) + c3 * r3[i];
     }
-    for (; j < count; j++) ref_axpy(out, coef[j], rows + (size_t)index[j] * d, d);
+    for (; j < count; j++) ref_axpy(out, coef[j], rows + (size_t)index[j] * ld, width);
 }
 
 static void ref_gather_dot(float *restrict out, size_t d, const float *restrict x,

@@ -75,14 +75,14 @@ static double token_loss(lethe_trainer *t, size_t i, float scale) {
     const int32_t *index = t->aux.index + i * k;
     float *e_hat = t->aux_dx + i * d, *slope = t->aux_slope + i * k;
     memset(e_hat, 0, d * sizeof *e_hat);
-    kern->gather_sum(e_hat, d, s->W_dec, index, t->aux.value + i * k, fired);
+    kern->gather_sum(e_hat, d, s->W_dec, d, index, t->aux.value + i * k, fired, 0);
     double sum = lethe_aux_row(e_hat, t->resid + i * d, d, scale);
     lethe_token_slopes(s, index, fired, k, e_hat, slope);
     if (t->recipe.aux != LETHE_AUX_REFERENCE) return sum;
 
     float *g = t->dx_hat + i * d;
     for (size_t q = 0; q < fired; q++) slope[q] = -slope[q];
-    kern->gather_sum(g, d, s->W_enc, index, slope, fired);
+    kern->gather_sum(g, d, s->W_enc, d, index, slope, fired, 0);
     for (size_t q = 0; q < fired; q++) slope[q] = -slope[q];
     lethe_token_slopes(s, t->codes.index + i * s->k, lethe_fired(t->codes.value + i * s->k, s->k),
                        s->k, g, t->slope + i * s->k);

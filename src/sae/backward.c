@@ -74,15 +74,31 @@ static void sort_pairs(lethe_pairs *p, const lethe_codes *codes, const float *sl
     start[0] = 0;
 }
 
-/* Adds a latent's pairs to its rows; returns the sum of their slopes. */
-static double add_pairs(const lethe_pairs *p, size_t j, size_t d, const float *dx, const float *in,
-                        float *g_enc, float *g_dec) {
+/* Columns of a strip: those of all tokens of a batch fit a cache where whole rows do not. */
+#define STRIP 128
+
+/* Rows j of g [m, d] += sum over the pairs of latent j of coef * row of its token, for latents
+ * first .. end - 1 and strip by strip; begin: those of touched latents begin with zero. */
+static void add_pairs(const lethe_trainer *t, float *g, const float *rows, const lethe_pairs *p,
+                      const float *coef, size_t first, size_t end, bool begin) {
     const lethe_kernels *kern = lethe_kernels_get();
-    size_t first = p->start[j], count = p->start[j + 1] - first;
-    kern->gather_sum(g_dec, d, dx, p->token + first, p->value + first, count);
-    kern->gather_sum(g_enc, d, in, p->token + first, p->slope + first, count);
+    size_t d = t->sae.d, all = p->start[t->sae.m];
+    for (size_t at = 0; at < d; at += STRIP) {
+        size_t width = d - at < STRIP ? d - at : STRIP;
+        for (size_t j = first; j < end; j++) {
+            size_t pair = p->start[j], next = p->start[j + 1];
+            float *out = g + j * d + at;
+            if (begin && t->touched[j]) memset(out, 0, width * sizeof *out);
+            if (pair == next) continue;
+            kern->gather_sum(out, width, rows + at, d, p->token + pair, coef + pair, next - pair,
+                             all - next);
+        }
+    }
+}
+
+static double sum_slopes(const lethe_pairs *p, size_t j) {
     double sum = 0;
-    for (size_t i = 0; i < count; i++) sum += (double)p->slope[first + i];
+    for (size_t i = p->start[j]; i < p->start[j + 1]; i++) sum += (double)p->slope[i];
     return sum;
 }
 
@@ -92,19 +108,20 @@ void lethe_project_row(float *g, const float *w, size_t d) {
     kern->axpy(g, (float)(-(double)kern->dot(g, w, d) / (norm * norm)), w, d);
 }
 
-static void backward_latent(lethe_trainer *t, size_t j, bool with_aux, bool project) {
+static bool has_pairs(const lethe_pairs *p, size_t j) {
+    return p->start[j] < p->start[j + 1];
+}
+
+/* What is left of a latent when its rows are added up. */
+static void finish_latent(lethe_trainer *t, size_t j, bool with_aux, bool project) {
     const lethe_kernels *kern = lethe_kernels_get();
     size_t d = t->sae.d;
     float *g_enc = t->grad[LETHE_W_ENC] + j * d, *g_dec = t->grad[LETHE_W_DEC] + j * d;
-    t->touched[j] = t->pairs.start[j] < t->pairs.start[j + 1] ||
-                    (with_aux && t->aux_pairs.start[j] < t->aux_pairs.start[j + 1]);
     t->grad[LETHE_B_ENC][j] = 0.0f;
     t->row_sumsq[j] = 0;
     if (!t->touched[j]) return;
-    memset(g_enc, 0, d * sizeof *g_enc);
-    memset(g_dec, 0, d * sizeof *g_dec);
-    double b = add_pairs(&t->pairs, j, d, t->dx_hat, t->centred, g_enc, g_dec);
-    if (with_aux) b += add_pairs(&t->aux_pairs, j, d, t->aux_dx, t->aux_in, g_enc, g_dec);
+    double b = sum_slopes(&t->pairs, j);
+    if (with_aux) b += sum_slopes(&t->aux_pairs, j);
     t->grad[LETHE_B_ENC][j] = (float)b;
     if (project) lethe_project_row(g_dec, t->sae.W_dec + j * d, d);
     t->row_sumsq[j] = kern->sumsq(g_enc, d) + kern->sumsq(g_dec, d) + b * b;
@@ -113,29 +130,56 @@ static void backward_latent(lethe_trainer *t, size_t j, bool with_aux, bool proj
 /* Latents whose share of db_dec is added up in float, block by block; the blocks in double. */
 #define BLOCK 64
 
+size_t lethe_backward_blocks(size_t m) {
+    return (m + BLOCK - 1) / BLOCK;
+}
+
 /* A block of latents, and part [d] = the sum over them of db_enc[j] W_enc[j]. */
-static void backward_block(lethe_trainer *t, size_t block, bool with_aux, bool project) {
+static void finish_block(lethe_trainer *t, size_t block, bool with_aux, bool project) {
     const lethe_kernels *kern = lethe_kernels_get();
     size_t d = t->sae.d, end = (block + 1) * BLOCK < t->sae.m ? (block + 1) * BLOCK : t->sae.m;
     float *part = t->parts + block * d;
     memset(part, 0, d * sizeof *part);
     for (size_t j = block * BLOCK; j < end; j++) {
-        backward_latent(t, j, with_aux, project);
+        finish_latent(t, j, with_aux, project);
         float b = t->grad[LETHE_B_ENC][j];
         if (b != 0.0f) kern->axpy(part, b, t->sae.W_enc + j * d, d);
     }
 }
 
-size_t lethe_backward_blocks(size_t m) {
-    return (m + BLOCK - 1) / BLOCK;
+/* Blocks first .. end - 1. */
+static void backward_blocks(lethe_trainer *t, size_t first, size_t end, bool with_aux,
+                            bool project) {
+    size_t m = t->sae.m, from = first * BLOCK, to = end * BLOCK < m ? end * BLOCK : m;
+    for (size_t j = from; j < to; j++)
+        t->touched[j] = has_pairs(&t->pairs, j) || (with_aux && has_pairs(&t->aux_pairs, j));
+    float *g_enc = t->grad[LETHE_W_ENC], *g_dec = t->grad[LETHE_W_DEC];
+    add_pairs(t, g_dec, t->dx_hat, &t->pairs, t->pairs.value, from, to, true);
+    add_pairs(t, g_enc, t->centred, &t->pairs, t->pairs.slope, from, to, true);
+    if (with_aux) {
+        add_pairs(t, g_dec, t->aux_dx, &t->aux_pairs, t->aux_pairs.value, from, to, false);
+        add_pairs(t, g_enc, t->aux_in, &t->aux_pairs, t->aux_pairs.slope, from, to, false);
+    }
+    for (size_t b = first; b < end; b++) finish_block(t, b, with_aux, project);
+}
+
+/* Blocks that a thread adds up together. Many pairs a latent: a strip of all tokens is read often
+ * in one sweep over many latents. Few: a row had better be finished before it leaves the cache.
+ * Nothing but the time depends on it. */
+static size_t blocks_of_sweep(const lethe_trainer *t, size_t blocks) {
+    size_t tasks = 4 * (size_t)lethe_threads(); /* for threads that are not equally fast */
+    if (t->pairs.start[t->sae.m] < 16 * t->sae.m || blocks <= tasks) return 1;
+    return blocks / tasks < 32 ? blocks / tasks : 32;
 }
 
 double lethe_backward(lethe_trainer *t, size_t n, bool with_aux, bool project) {
     size_t d = t->sae.d, m = t->sae.m, blocks = lethe_backward_blocks(m);
     sort_pairs(&t->pairs, &t->codes, t->slope, n, m);
     if (with_aux) sort_pairs(&t->aux_pairs, &t->aux, t->aux_slope, n, m);
+    size_t sweep = blocks_of_sweep(t, blocks);
 #pragma omp parallel for num_threads(lethe_threads()) schedule(dynamic)
-    for (size_t b = 0; b < blocks; b++) backward_block(t, b, with_aux, project);
+    for (size_t b = 0; b < blocks; b += sweep)
+        backward_blocks(t, b, b + sweep < blocks ? b + sweep : blocks, with_aux, project);
 
     float *g_b = t->grad[LETHE_B_DEC];
     lethe_rows_sum(t->sum, t->dx_hat, n, d, NULL);

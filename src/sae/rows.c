@@ -53,7 +53,7 @@ void lethe_rows_decode(float *out, size_t n, size_t d, const float *bias, const 
             memcpy(row, bias, d * sizeof *row);
         else
             memset(row, 0, d * sizeof *row);
-        kern->gather_sum(row, d, w, codes->index + t * k, value, fired);
+        kern->gather_sum(row, d, w, d, codes->index + t * k, value, fired, 0);
     }
 }
 

@@ -160,7 +160,7 @@ static double reconstruct(lethe_trainer *t, const float *x, size_t n, float scal
         const float *value = t->codes.value + i * k;
         size_t fired = lethe_fired(value, k);
         memcpy(r, s->b_dec, d * sizeof *r);
-        kern->gather_sum(r, d, s->W_dec, index, value, fired);
+        kern->gather_sum(r, d, s->W_dec, d, index, value, fired, (n - i) * k - fired);
         for (size_t c = 0; c < d; c++) {
             r[c] -= x[i * d + c];
             g[c] = scale * r[c];

@@ -106,7 +106,7 @@ static work gather(const lethe_kernels *k, size_t d) {
 }
 
 static void run_gather_sum(work *w) {
-    w->k->gather_sum(w->p[A], w->n, w->p[B], w->p[F], w->p[E], GATHERED);
+    w->k->gather_sum(w->p[A], w->n, w->p[B], w->n, w->p[F], w->p[E], GATHERED, 0);
 }
 
 static void run_gather_dot(work *w) {

@@ -161,8 +161,8 @@ static void gather_sum_once(const lethe_kernels *k, check_kind kind, size_t d, c
     float *out = check_floats(A, d, or_plain(kind), off);
     float *want = check_copy(WANT_A, out, d * sizeof *out, 0);
     const float *was = check_copy(WANT_B, out, d * sizeof *out, 0);
-    k->gather_sum(out, d, rows, index, coef, count);
-    ref->gather_sum(want, d, rows, index, coef, count);
+    k->gather_sum(out, d, rows, d, index, coef, count, 0);
+    ref->gather_sum(want, d, rows, d, index, coef, count, 0);
     if (!check_canaries(A, "out") || !same_output(out, want, d, kind)) return;
     for (size_t i = 0; i < d; i++) {
         double exact = (double)was[i], sizes = fabs(exact);
@@ -200,6 +200,30 @@ static void gather_dot_once(const lethe_kernels *k, check_kind kind, size_t d, c
     }
 }
 
+/* A strip of wider rows, and more of them to come: what the other columns hold is not touched. */
+static void gather_strip_once(const lethe_kernels *k, check_kind kind, size_t width, size_t ld,
+                              const float *rows, size_t count, size_t off) {
+    const int32_t *index = some_index(C, count + ROWS);
+    const float *coef = check_floats(D, count, or_plain(kind), check_offset());
+    float *out = check_floats(A, width, or_plain(kind), off);
+    float *want = check_copy(WANT_A, out, width * sizeof *out, 0);
+    k->gather_sum(out, width, rows, ld, index, coef, count, ROWS);
+    for (size_t j = 0; j < count; j++)
+        ref->axpy(want, coef[j], rows + (size_t)index[j] * ld, width);
+    if (check_canaries(A, "out")) same_output(out, want, width, kind);
+}
+
+static void check_gather_strips(const lethe_kernels *k) {
+    size_t turn = 0;
+    for (check_kind kind = 0; kind < CHECK_KINDS; kind++)
+        for (size_t l = 0; l < CHECK_LENGTHS; l++) {
+            size_t width = check_length(l), ld = width + check_below(70);
+            const float *rows = check_floats(B, ROWS * ld, kind, check_offset());
+            gather_strip_once(k, kind, width, ld, rows, count_at(check_below(COUNTS)),
+                              check_turn(turn++));
+        }
+}
+
 /* All counts with short rows, one at random with long ones; alignments by turns. */
 static void each_gather(const lethe_kernels *k,
                         void (*once)(const lethe_kernels *, check_kind, size_t, const float *,
@@ -219,6 +243,7 @@ static void each_gather(const lethe_kernels *k,
 
 void check_gather_sum(const lethe_kernels *k) {
     each_gather(k, gather_sum_once);
+    check_gather_strips(k);
 }
 
 void check_gather_dot(const lethe_kernels *k) {
