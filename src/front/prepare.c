@@ -110,17 +110,20 @@ static lethe_status method_from_patch(lethe_invocation *in, const lethe_patch *p
         LETHE_TRY(set(c, "clamp-unit", lethe_clamp_unit_name(how->unit), err));
     if (!given(in, "direction-gated")) c->direction_gated = how->gated;
     if (!given(in, "special-too")) c->special_too = patch->special;
+    if (how->guard && !given(in, "guard-by") && !given(in, "guard-window"))
+        LETHE_TRY(set(c, "guard-by", lethe_guard_by_name(how->guard_by), err));
+    if (how->guard && how->guard_by == LETHE_GUARD_SHARE && !given(in, "guard-window"))
+        c->guard_window = (int64_t)how->guard_window;
     if (given(in, "guard")) return LETHE_OK;
     char share[40];
-    snprintf(share, sizeof share, how->guard ? "%.17g" : "off", how->guard_share);
-    if (how->guard && !given(in, "guard-window")) c->guard_window = (int64_t)how->guard_window;
+    snprintf(share, sizeof share, how->guard ? "%.17g" : "off", how->guard_threshold);
     return set(c, "guard", share, err);
 }
 
 /* Settings that say how a removal is done; several patches each bring their own. */
-static const char *const how_settings[] = {
-    "layer",           "hook",  "scale",        "method",     "strength", "clamp-unit",
-    "direction-gated", "guard", "guard-window", "special-too"};
+static const char *const how_settings[] = {"layer",    "hook",         "scale",           "method",
+                                           "strength", "clamp-unit",   "direction-gated", "guard",
+                                           "guard-by", "guard-window", "special-too"};
 
 /* The patch's own settings, where the command line has no others. */
 static lethe_status from_patch(lethe_invocation *in, lethe_err *err) {
@@ -169,6 +172,35 @@ static lethe_status from_sae(lethe_invocation *in, lethe_err *err) {
     return set(c, "hook", lethe_hook_name(meta.hook), err);
 }
 
+/* A number means one thing as a share and another as evidence: it never gets its meaning from the
+ * settings of before alone where those have evidence. */
+static lethe_status check_guard(lethe_invocation *in, lethe_err *err) {
+    lethe_config *c = &in->config;
+    bool by = given(in, "guard-by"), window = given(in, "guard-window"), x = given(in, "guard");
+    char *end;
+    strtod(c->guard, &end);
+    bool number = end != c->guard && !*end;
+    if (window && !strcmp(c->guard, "off"))
+        return lethe_fail(err, LETHE_USAGE, "--guard-window is for --guard auto or a share");
+    if (by && !strcmp(c->guard, "off"))
+        return lethe_fail(err, LETHE_USAGE, "--guard-by is for --guard auto or a number");
+    const char *share = lethe_guard_by_name(LETHE_GUARD_SHARE);
+    bool was_share = !strcmp(c->guard_by, share);
+    if (window && by && !was_share)
+        return lethe_fail(err, LETHE_USAGE, "--guard-window is for --guard-by share");
+    if (window && !by) LETHE_TRY(set(c, "guard-by", share, err));
+    if (number && !x && (by || (window && !was_share)))
+        return lethe_fail(err, LETHE_USAGE,
+                          "--guard-by %s wants a number of its own, or auto: add --guard",
+                          c->guard_by);
+    if (number && x && !by && !window && !was_share)
+        return lethe_fail(err, LETHE_USAGE,
+                          "--guard %s: a share of positions or nats of evidence? add --guard-by "
+                          "share, or --guard-by evidence as the settings have it",
+                          c->guard);
+    return LETHE_OK;
+}
+
 /* --scale alone means method scale, whatever an earlier run has done; any other option that the
  * method does not look at is a mistake. */
 static lethe_status check_method(lethe_invocation *in, lethe_err *err) {
@@ -185,9 +217,7 @@ static lethe_status check_method(lethe_invocation *in, lethe_err *err) {
         return lethe_fail(err, LETHE_USAGE, "--clamp-unit is for --method clamp");
     if (given(in, "direction-gated") && strcmp(c->method, "direction") != 0)
         return lethe_fail(err, LETHE_USAGE, "--direction-gated is for --method direction");
-    if (given(in, "guard-window") && !strcmp(c->guard, "off"))
-        return lethe_fail(err, LETHE_USAGE, "--guard-window is for --guard auto or a share");
-    return LETHE_OK;
+    return check_guard(in, err);
 }
 
 /* run: the settings of the run's own run.json count, where it has one. */

@@ -88,8 +88,8 @@ typedef struct lethe_kernels {
      * rows = one vector a token; either in strips of columns, where narrow rows of all tokens fit a
      * cache that wide ones do not. index goes on for `more` entries behind count: the next call's,
      * fetched meanwhile. */
-    void (*gather_sum)(float *out, size_t width, const float *rows, size_t ld,
-                       const int32_t *index, const float *coef, size_t count, size_t more);
+    void (*gather_sum)(float *out, size_t width, const float *rows, size_t ld, const int32_t *index,
+                       const float *coef, size_t count, size_t more);
 
     /* out[j] = dot(x, rows[index[j], :]) for j < count, the very bytes of dot */
     void (*gather_dot)(float *out, size_t d, const float *x, const float *rows,

@@ -140,9 +140,8 @@ static void avx2_scale(float *x, float alpha, size_t n) {
 }
 
 /* `pairs` registers of columns, the last pair of them `last` wide. */
-static inline __attribute__((always_inline)) void sum_strip(float *out, const lethe_gather *g,
-                                                            size_t at, size_t pairs, size_t last,
-                                                            size_t next) {
+static inline __attribute__((always_inline)) void
+sum_strip(float *out, const lethe_gather *g, size_t at, size_t pairs, size_t last, size_t next) {
     pair acc[4];
     for (size_t r = 0; r < pairs; r++)
         acc[r] = pair_some(out + at + r * LANES, r + 1 < pairs ? LANES : last);
@@ -152,8 +151,8 @@ static inline __attribute__((always_inline)) void sum_strip(float *out, const le
         const pair c = {_mm256_set1_ps(g->coef[j]), _mm256_set1_ps(g->coef[j])};
         for (size_t r = 0; r < pairs; r++) {
             _mm_prefetch((const char *)(ahead + r * LANES), _MM_HINT_T0);
-            acc[r] = pair_add_product(
-                acc[r], c, pair_some(row + r * LANES, r + 1 < pairs ? LANES : last));
+            acc[r] = pair_add_product(acc[r], c,
+                                      pair_some(row + r * LANES, r + 1 < pairs ? LANES : last));
         }
     }
     for (size_t r = 0; r < pairs; r++)

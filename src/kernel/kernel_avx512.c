@@ -125,9 +125,8 @@ static void avx512_scale(float *x, float alpha, size_t n) {
 
 /* Columns `at` and on, `regs` registers of them, the last of them masked by k; `next`: where the
  * next strip begins, 0 for none. */
-static inline __attribute__((always_inline)) void sum_strip(float *out, const lethe_gather *g,
-                                                            size_t at, size_t regs, __mmask16 k,
-                                                            size_t next) {
+static inline __attribute__((always_inline)) void
+sum_strip(float *out, const lethe_gather *g, size_t at, size_t regs, __mmask16 k, size_t next) {
     __m512 acc[8];
     for (size_t r = 0; r < regs; r++)
         acc[r] = _mm512_maskz_loadu_ps(r + 1 < regs ? 0xffff : k, out + at + r * LANES);
@@ -137,8 +136,8 @@ static inline __attribute__((always_inline)) void sum_strip(float *out, const le
         const __m512 c = _mm512_set1_ps(g->coef[j]);
         for (size_t r = 0; r < regs; r++) {
             _mm_prefetch(ahead + r * LANES, _MM_HINT_T0);
-            acc[r] = add_product(
-                acc[r], c, _mm512_maskz_loadu_ps(r + 1 < regs ? 0xffff : k, row + r * LANES));
+            acc[r] = add_product(acc[r], c,
+                                 _mm512_maskz_loadu_ps(r + 1 < regs ? 0xffff : k, row + r * LANES));
         }
     }
     for (size_t r = 0; r < regs; r++)

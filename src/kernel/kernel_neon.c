@@ -132,9 +132,8 @@ static void neon_scale(float *x, float alpha, size_t n) {
 }
 
 /* `quads` of columns, the last of them `last` wide. */
-static inline __attribute__((always_inline)) void sum_strip(float *out, const lethe_gather *g,
-                                                            size_t at, size_t quads, size_t last,
-                                                            size_t next) {
+static inline __attribute__((always_inline)) void
+sum_strip(float *out, const lethe_gather *g, size_t at, size_t quads, size_t last, size_t next) {
     quad acc[4];
     for (size_t r = 0; r < quads; r++)
         acc[r] = quad_some(out + at + r * LANES, r + 1 < quads ? LANES : last);
@@ -144,8 +143,8 @@ static inline __attribute__((always_inline)) void sum_strip(float *out, const le
         const quad c = quad_all(g->coef[j]);
         for (size_t r = 0; r < quads; r++) {
             __builtin_prefetch(ahead + r * LANES);
-            acc[r] = quad_add_product(
-                acc[r], c, quad_some(row + r * LANES, r + 1 < quads ? LANES : last));
+            acc[r] = quad_add_product(acc[r], c,
+                                      quad_some(row + r * LANES, r + 1 < quads ? LANES : last));
         }
     }
     for (size_t r = 0; r < quads; r++)

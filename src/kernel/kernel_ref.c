@@ -44,9 +44,9 @@ static void ref_scale(float *x, float alpha, size_t n) {
 }
 
 /* Four rows a pass: one load and store of out for four multiply-adds. */
-static void ref_gather_sum(float *restrict out, size_t width, const float *restrict rows,
-                           size_t ld, const int32_t *restrict index, const float *restrict coef,
-                           size_t count, size_t more) {
+static void ref_gather_sum(float *restrict out, size_t width, const float *restrict rows, size_t ld,
+                           const int32_t *restrict index, const float *restrict coef, size_t count,
+                           size_t more) {
     (void)more;
     size_t j = 0;
     for (; j + 4 <= count; j += 4) {

@@ -29,6 +29,8 @@ struct lethe_ablation {
     const float **row;              /* [n] of W_dec */
     float *inverse, *centre, *mean; /* [n]; mean and centre NaN: not known */
     float *sum;                     /* [n] of a row's elements */
+    float *evidence;                /* [n] to the guard where it fires, more than where not; NaN */
+    double quiet;                   /* to the guard where nothing fires */
     lethe_fires fires;              /* [ROWS, fires.cap] */
     float *coef;                    /* [ROWS, n] */
     lethe_guard guard;
@@ -82,6 +84,7 @@ static lethe_status allocate(lethe_ablation *a, size_t n, size_t most, lethe_nor
     LETHE_TRY(lethe_alloc(&a->centre, n, sizeof *a->centre, "centres of features", err));
     LETHE_TRY(lethe_alloc(&a->mean, n, sizeof *a->mean, "mean activations", err));
     LETHE_TRY(lethe_alloc(&a->sum, n, sizeof *a->sum, "sums of decoder rows", err));
+    LETHE_TRY(lethe_alloc(&a->evidence, n, sizeof *a->evidence, "what features say", err));
     LETHE_TRY(lethe_alloc(&a->coef, n, ROWS * sizeof *a->coef, "coefficients of features", err));
     LETHE_TRY(lethe_alloc(&a->fires.index, most, ROWS * sizeof *a->fires.index,
                           "features that fired", err));
@@ -106,6 +109,7 @@ static void free_features(lethe_ablation *a) {
     lethe_free(a->fires.scale);
     lethe_free(a->fires.shift);
     lethe_free(a->sum);
+    lethe_free(a->evidence);
     lethe_free(a->place);
 }
 
@@ -118,8 +122,15 @@ static void take_row(lethe_ablation *a, size_t i, const float *w) {
     a->inverse[i] = norm > 0 ? (float)(1 / norm) : 0;
 }
 
-static lethe_status choose(lethe_ablation *a, const int32_t *features, size_t n, const float *mean,
-                           lethe_err *err) {
+/* of [2]: where feature i fires and where not. */
+static void take_evidence(lethe_ablation *a, size_t i, const float *of) {
+    a->evidence[i] = of ? of[0] - of[1] : NAN;
+    a->quiet += of ? (double)of[1] : NAN;
+}
+
+static lethe_status choose(lethe_ablation *a, const int32_t *features, size_t n,
+                           const lethe_feature_facts *facts, lethe_err *err) {
+    const float *mean = facts ? facts->mean : NULL, *evidence = facts ? facts->evidence : NULL;
     const lethe_sae *sae = a->sae;
     LETHE_TRY(lethe_features_check(features, n, sae->m, err));
     bool few = sae->arch == LETHE_ARCH_TOPK && sae->k < n;
@@ -132,18 +143,20 @@ static lethe_status choose(lethe_ablation *a, const int32_t *features, size_t n,
         take_row(a, i, w);
         a->centre[i] = (float)lethe_row_dot(w, sae->b_dec, a->d);
         a->mean[i] = mean ? mean[i] : NAN;
+        take_evidence(a, i, evidence ? evidence + 2 * i : NULL);
     }
     return LETHE_OK;
 }
 
 lethe_status lethe_ablation_open_with(lethe_ablation **out, const lethe_sae *sae,
-                                      const int32_t *features, size_t n, const float *mean,
+                                      const int32_t *features, size_t n,
+                                      const lethe_feature_facts *facts,
                                       const lethe_intervention *how, lethe_err *err) {
     lethe_ablation *a = NULL;
     LETHE_TRY(lethe_zalloc(&a, 1, sizeof *a, "an ablation", err));
     a->sae = sae;
     a->d = sae->d;
-    lethe_status st = choose(a, features, n, mean, err);
+    lethe_status st = choose(a, features, n, facts, err);
     if (st == LETHE_OK) st = lethe_ablation_set(a, how, err);
     if (st == LETHE_OK) st = lethe_encoder_open(&a->encoder, sae, err);
     if (st == LETHE_OK)
@@ -159,25 +172,12 @@ lethe_status lethe_ablation_open(lethe_ablation **out, const lethe_sae *sae,
     return lethe_ablation_open_with(out, sae, features, n, NULL, &how, err);
 }
 
-lethe_status lethe_ablation_open_set(lethe_ablation **out, const lethe_sae *sae,
-                                     const lethe_feature_set *set, const lethe_intervention *how,
-                                     lethe_err *err) {
-    int32_t *index = NULL;
-    float *mean = NULL;
-    lethe_status st = lethe_feature_set_indices(set, &index, err);
-    if (st == LETHE_OK) st = lethe_feature_set_means(set, &mean, err);
-    if (st == LETHE_OK) st = lethe_ablation_open_with(out, sae, index, set->n, mean, how, err);
-    lethe_free(index);
-    lethe_free(mean);
-    return st;
-}
-
 lethe_status lethe_ablation_choose(lethe_ablation *a, const int32_t *features, size_t n,
-                                   const float *mean, const lethe_intervention *how,
+                                   const lethe_feature_facts *facts, const lethe_intervention *how,
                                    lethe_err *err) {
     assert(a->sae);
     lethe_ablation b = {.sae = a->sae, .d = a->d};
-    lethe_status st = choose(&b, features, n, mean, err);
+    lethe_status st = choose(&b, features, n, facts, err);
     if (st == LETHE_OK) st = lethe_ablation_set(&b, how, err);
     if (st != LETHE_OK) {
         free_features(&b);
@@ -192,10 +192,41 @@ lethe_status lethe_ablation_choose(lethe_ablation *a, const int32_t *features, s
     a->centre = b.centre;
     a->mean = b.mean;
     a->sum = b.sum;
+    a->evidence = b.evidence;
+    a->quiet = b.quiet;
     a->coef = b.coef;
     a->fires = b.fires;
     a->place = b.place;
     return LETHE_OK;
+}
+
+/* Opens an ablation with the chosen features of a set, or, where sae is NULL, gives them to it. */
+static lethe_status with_set(lethe_ablation **a, const lethe_sae *sae, const lethe_feature_set *set,
+                             const lethe_intervention *how, lethe_err *err) {
+    int32_t *index = NULL;
+    float *mean = NULL, *evidence = NULL;
+    lethe_status st = lethe_feature_set_indices(set, &index, err);
+    if (st == LETHE_OK) st = lethe_feature_set_means(set, &mean, err);
+    if (st == LETHE_OK) st = lethe_feature_set_evidence(set, &evidence, err);
+    const lethe_feature_facts facts = {mean, evidence};
+    if (st == LETHE_OK)
+        st = sae ? lethe_ablation_open_with(a, sae, index, set->n, &facts, how, err)
+                 : lethe_ablation_choose(*a, index, set->n, &facts, how, err);
+    lethe_free(index);
+    lethe_free(mean);
+    lethe_free(evidence);
+    return st;
+}
+
+lethe_status lethe_ablation_open_set(lethe_ablation **out, const lethe_sae *sae,
+                                     const lethe_feature_set *set, const lethe_intervention *how,
+                                     lethe_err *err) {
+    return with_set(out, sae, set, how, err);
+}
+
+lethe_status lethe_ablation_choose_set(lethe_ablation *a, const lethe_feature_set *set,
+                                       const lethe_intervention *how, lethe_err *err) {
+    return with_set(&a, NULL, set, how, err);
 }
 
 lethe_status lethe_ablation_open_patch(lethe_ablation **out, const lethe_patch *patch,
@@ -209,6 +240,7 @@ lethe_status lethe_ablation_open_patch(lethe_ablation **out, const lethe_patch *
         take_row(a, i, patch->W_dec + i * a->d);
         a->centre[i] = patch->centre[i];
         a->mean[i] = patch->mean[i];
+        take_evidence(a, i, patch->evidence + 2 * i);
     }
     if (st == LETHE_OK) st = lethe_ablation_set(a, &patch->how, err);
     if (st == LETHE_OK)
@@ -279,6 +311,12 @@ lethe_status lethe_ablation_set(lethe_ablation *a, const lethe_intervention *how
         return lethe_fail(err, LETHE_USAGE,
                           "method direction needs the features' centres, which this patch lacks "
                           "(write it again with: lethe patch)");
+    if (how->guard && how->guard_by == LETHE_GUARD_EVIDENCE && !isfinite(a->quiet))
+        return lethe_fail(err, LETHE_USAGE,
+                          "a guard by evidence needs how often the features fire on the texts, "
+                          "which is not known here (%s, or pass --guard-by share)",
+                          a->patch ? "write the patch again with: lethe patch"
+                                   : "choose the features again with: lethe features");
     a->how = *how;
     lethe_guard_free(&a->guard);
     return LETHE_OK;
@@ -436,11 +474,21 @@ typedef struct origin {
     const int32_t *seq, *pos, *token;
 } origin;
 
-static lethe_status look(lethe_ablation *a, const origin *o, size_t t, lethe_guard_sight sight,
-                         double *most, lethe_err *err) {
+/* What row t of the fires says to the guard. */
+static float says(const lethe_ablation *a, size_t t) {
+    if (a->how.guard_by == LETHE_GUARD_SHARE) return a->fires.count[t] > 0;
+    double sum = a->quiet;
+    for (size_t j = 0; j < a->fires.count[t]; j++)
+        sum += (double)a->evidence[a->fires.index[t * a->fires.cap + j]];
+    return (float)sum;
+}
+
+static lethe_status look(lethe_ablation *a, const origin *o, size_t t, float what, double *most,
+                         lethe_err *err) {
     int32_t seq = o->seq ? o->seq[t] : 0;
     int32_t pos = o->pos ? o->pos[t] : lethe_guard_length(&a->guard, 0);
-    return lethe_guard_see(&a->guard, seq, pos, sight, a->how.guard_window, most, err);
+    return lethe_guard_see(&a->guard, seq, pos, what, a->how.guard_by, a->how.guard_window, most,
+                           err);
 }
 
 static lethe_seq_rule rule_at(const lethe_ablation *a, const origin *o, size_t t) {
@@ -454,9 +502,8 @@ static lethe_status decide(lethe_ablation *a, const origin *o, size_t t0, size_t
         a->act[t] = !rule_at(a, o, t0 + t).off;
         if (!a->how.guard) continue;
         double most;
-        LETHE_TRY(look(a, o, t0 + t, a->fires.count[t] ? LETHE_GUARD_FIRED : LETHE_GUARD_QUIET,
-                       &most, err));
-        a->act[t] &= most > a->how.guard_share;
+        LETHE_TRY(look(a, o, t0 + t, says(a, t), &most, err));
+        a->act[t] &= most > a->how.guard_threshold;
     }
     return LETHE_OK;
 }

@@ -44,20 +44,27 @@ typedef struct lethe_hook_stats {
 
 typedef struct lethe_ablation lethe_ablation;
 
+/* What is known of the chosen features beside the SAE; NULL: not known. Copied. */
+typedef struct lethe_feature_facts {
+    const float *mean;     /* [n] mean activations on the forget text: clamp by activation */
+    const float *evidence; /* [n, 2] as of lethe_feature_set_evidence: a guard by evidence */
+} lethe_feature_facts;
+
 /* With the exact gate. sae is borrowed and must outlive the ablation; features [n] are distinct
- * latent indices, each < m, copied; mean [n] (NULL: not known) their mean activations on the forget
- * text, copied, which clamp in units of activation needs. Cheap but for the sieve of the SAE's
- * encoder. Fails: USAGE (n 0 or above m, an index out of range or there twice, a number of `how`
- * out of range, a mean that is missing), NOMEM. One ablation belongs to one thread at a time. */
+ * latent indices, each < m, copied; facts (NULL: none) of them. Cheap but for the sieve of the
+ * SAE's encoder. Fails: USAGE (n 0 or above m, an index out of range or there twice, a number of
+ * `how` out of range, a fact that it needs is missing), NOMEM. One ablation belongs to one thread
+ * at a time. */
 lethe_status lethe_ablation_open_with(lethe_ablation **out, const lethe_sae *sae,
-                                      const int32_t *features, size_t n, const float *mean,
+                                      const int32_t *features, size_t n,
+                                      const lethe_feature_facts *facts,
                                       const lethe_intervention *how, lethe_err *err);
 
 /* The same with method scale at this factor, no guard. */
 lethe_status lethe_ablation_open(lethe_ablation **out, const lethe_sae *sae,
                                  const int32_t *features, size_t n, double scale, lethe_err *err);
 
-/* The same of a set of features, with their means. */
+/* The same of a set of features, with what it knows of them. */
 lethe_status lethe_ablation_open_set(lethe_ablation **out, const lethe_sae *sae,
                                      const lethe_feature_set *set, const lethe_intervention *how,
                                      lethe_err *err);
@@ -66,8 +73,12 @@ lethe_status lethe_ablation_open_set(lethe_ablation **out, const lethe_sae *sae,
  * and failures as of lethe_ablation_open_with; after a failure it is as it was. Not while it is
  * attached. */
 lethe_status lethe_ablation_choose(lethe_ablation *a, const int32_t *features, size_t n,
-                                   const float *mean, const lethe_intervention *how,
+                                   const lethe_feature_facts *facts, const lethe_intervention *how,
                                    lethe_err *err);
+
+/* The same of a set of features. */
+lethe_status lethe_ablation_choose_set(lethe_ablation *a, const lethe_feature_set *set,
+                                       const lethe_intervention *how, lethe_err *err);
 
 /* With the compact gate, as the patch says. patch is borrowed and must outlive the ablation.
  * Fails: USAGE (the patch lacks what its method needs), NOMEM. */

@@ -193,11 +193,16 @@ const lethe_setting lethe_settings[] = {
      "unit of clamp: the feature's mean activation on the forget text, or the length of the row"},
     {"direction-gated", NULL, LETHE_KIND_FLAG, AT(direction_gated), EVAL | PATCH | USE, KEEP, NULL,
      NULL, "direction: only at positions where a chosen feature fires"},
-    {"guard", NULL, LETHE_KIND_STR, AT(guard), EVAL | PATCH | USE, KEEP, "off", "off|auto|SHARE",
-     "act only in sequences where the share of positions at which a chosen feature fires passes "
-     "SHARE; auto: what 95 % of the retain and of the near windows do not pass"},
+    {"guard", NULL, LETHE_KIND_STR, AT(guard), EVAL | PATCH | USE, KEEP, "off", "off|auto|X",
+     "act only in sequences whose statistic (--guard-by) passes X; auto: what 95 % of the retain "
+     "and of the near windows do not pass"},
+    {"guard-by", NULL, LETHE_KIND_STR, AT(guard_by), EVAL | PATCH | USE, KEEP, "share",
+     "share|evidence",
+     "share of the last positions at which a chosen feature fires, 0 to 1; or the evidence that "
+     "the "
+     "features give for the forget text, in nats: it opens at the first telling words"},
     {"guard-window", NULL, LETHE_KIND_INT, AT(guard_window), EVAL | PATCH | USE, KEEP, "16", "N",
-     "the share is that of the last N positions; 0: of all so far"},
+     "--guard-by share: of the last N positions; 0: of all so far"},
     {"special-too", NULL, LETHE_KIND_FLAG, AT(special_too), EVAL | PATCH | USE, KEEP, NULL, NULL,
      "intervene at BOS and other special positions as well"},
     {"probes", NULL, LETHE_KIND_PATH, AT(probes), EVAL, KEEP, NULL, "FILE",
@@ -610,6 +615,11 @@ lethe_status lethe_config_from_json(lethe_config *c, const json_t *object, const
         if (set && set[s - lethe_settings]) continue;
         LETHE_TRY(value_from_json(c, s, v, dir, file, err));
     }
+    /* Files of before there was a choice mean a share, whatever they are laid over. */
+    const lethe_setting *by = lethe_setting_find("guard-by");
+    if (json_object_get(object, "guard") && !json_object_get(object, "guard_by") &&
+        !(set && set[by - lethe_settings]))
+        LETHE_TRY(lethe_config_set(c, by, "share", true, err));
     return LETHE_OK;
 }
 

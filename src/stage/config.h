@@ -84,7 +84,7 @@ typedef struct lethe_config {
     int64_t effect_windows, effect_candidates;
     bool near_in_retain, equalise;
     /* evaluation */
-    char *method, *clamp_unit, *guard;
+    char *method, *clamp_unit, *guard, *guard_by;
     double scale, strength, temperature, top_p, repeat_penalty, frequency_penalty;
     char *probes, *prompts, *perplexity;
     int64_t max_new_tokens, top_k, no_repeat_ngram, eval_tokens;

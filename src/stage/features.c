@@ -408,6 +408,25 @@ lethe_status lethe_feature_set_means(const lethe_feature_set *s, float **out, le
     return LETHE_OK;
 }
 
+/* Half a firing more than seen: a feature that never fired on some text may yet. */
+static double chance(const lethe_corpus_stats *c, uint64_t tokens) {
+    return ((double)c->fires + 0.5) / ((double)tokens + 1);
+}
+
+lethe_status lethe_feature_set_evidence(const lethe_feature_set *s, float **out, lethe_err *err) {
+    LETHE_TRY(lethe_alloc(out, s->n, 2 * sizeof **out, "what features say to a guard", err));
+    bool known = s->forget_tokens && s->retain_tokens;
+    for (size_t i = 0; i < s->n; i++) {
+        double p = chance(&s->item[i].forget, s->forget_tokens);
+        double q = chance(&s->item[i].retain, s->retain_tokens);
+        if (s->has_near) q = fmax(q, chance(&s->item[i].near, s->near_tokens));
+        q = fmin(q, p); /* one that is commoner elsewhere says nothing */
+        (*out)[2 * i] = known ? (float)log(p / q) : NAN;
+        (*out)[2 * i + 1] = known ? (float)log((1 - p) / (1 - q)) : NAN;
+    }
+    return LETHE_OK;
+}
+
 static int by_number(const void *pa, const void *pb) {
     const int32_t *a = pa, *b = pb;
     return (*a > *b) - (*a < *b);

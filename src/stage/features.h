@@ -154,6 +154,12 @@ lethe_status lethe_feature_set_indices(const lethe_feature_set *s, int32_t **out
 /* *out [n]: owned; their mean activations on the forget text, in that order. */
 lethe_status lethe_feature_set_means(const lethe_feature_set *s, float **out, lethe_err *err);
 
+/* *out [n, 2]: owned; what each says to a guard (guard.h: evidence) where it fires, log(p / q), and
+ * where it does not, log((1 - p) / (1 - q)), with p = (fires + 1/2) / (tokens + 1) on the forget
+ * text and q the larger of those on the retain and near texts, but not above p. NaN where the
+ * corpora's sizes are not known. */
+lethe_status lethe_feature_set_evidence(const lethe_feature_set *s, float **out, lethe_err *err);
+
 /* USAGE unless index [n] are 1 to m distinct latents of an SAE that has m. Fails: NOMEM, too. */
 lethe_status lethe_features_check(const int32_t *index, size_t n, size_t m, lethe_err *err);
 

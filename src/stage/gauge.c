@@ -55,6 +55,9 @@ size_t lethe_gauge_items(const lethe_gauge *g) {
 uint64_t lethe_gauge_tokens(const lethe_gauge *g) {
     return g->rows;
 }
+size_t lethe_gauge_windows(const lethe_gauge *g) {
+    return g->n_windows;
+}
 
 static void asked_free(asked *a) {
     lethe_probe_batch_free(&a->batch);
@@ -274,6 +277,13 @@ static lethe_status measure(lethe_gauge *g, bool baseline, lethe_gauge_enough_fn
     if (!f.partial) LETHE_TRY(run_attacks(g, &f, err));
     f.seconds = lethe_seconds() - start;
     *out = f;
+    return LETHE_OK;
+}
+
+lethe_status lethe_gauge_kl(lethe_gauge *g, double *kl, lethe_err *err) {
+    lethe_gauge_figures f = {0};
+    LETHE_TRY(run_text(g, false, &f, err));
+    *kl = f.kl;
     return LETHE_OK;
 }
 

@@ -66,10 +66,15 @@ size_t lethe_gauge_attacks(const lethe_gauge *g);
 const char *lethe_gauge_attack(const lethe_gauge *g, size_t i); /* name; borrowed */
 size_t lethe_gauge_items(const lethe_gauge *g);    /* probes and attacks a run scores */
 uint64_t lethe_gauge_tokens(const lethe_gauge *g); /* of text */
+size_t lethe_gauge_windows(const lethe_gauge *g);  /* that it is read in */
 
 /* Measures the model with the hooks that it has now. enough NULL: all of it. Fails: as
  * lethe_lm_score, STOPPED. */
 lethe_status lethe_gauge_run(lethe_gauge *g, lethe_gauge_enough_fn enough, void *user,
                              lethe_gauge_figures *out, lethe_err *err);
+
+/* The KL of the text alone, with the hooks that the model has now; NaN without a text. Fails as
+ * lethe_lm_forward. */
+lethe_status lethe_gauge_kl(lethe_gauge *g, double *kl, lethe_err *err);
 
 #endif

@@ -62,9 +62,12 @@ lethe_status lethe_intervention_check(const lethe_intervention *how, lethe_err *
                           "--strength is %g, must be 0 or more: %s pushes back the more, the "
                           "larger it is",
                           how->strength, lethe_method_name(how->method));
-    if (how->guard && !(how->guard_share >= 0 && how->guard_share <= 1))
-        return lethe_fail(err, LETHE_USAGE, "--guard is %g, must be a share from 0 to 1",
-                          how->guard_share);
+    bool share = how->guard_by == LETHE_GUARD_SHARE;
+    double most = share ? 1 : LETHE_GUARD_NEVER;
+    if (how->guard && !(how->guard_threshold >= 0 && how->guard_threshold <= most))
+        return lethe_fail(err, LETHE_USAGE, "--guard is %g, must be %s", how->guard_threshold,
+                          share ? "a share from 0 to 1"
+                                : "0 or more nats of evidence, at most 1e9");
     return LETHE_OK;
 }
 
@@ -74,11 +77,13 @@ void lethe_intervention_text(const lethe_intervention *how, char *out, size_t si
         snprintf(unit, sizeof unit, " (%s)", lethe_clamp_unit_name(how->unit));
     if (how->method == LETHE_METHOD_DIRECTION && how->gated)
         snprintf(unit, sizeof unit, " (gated)");
-    if (how->guard && how->guard_window)
-        snprintf(guard, sizeof guard, ", guard %.4g of %zu positions", how->guard_share,
+    if (how->guard && how->guard_by == LETHE_GUARD_EVIDENCE)
+        snprintf(guard, sizeof guard, ", guard %.4g nats of evidence", how->guard_threshold);
+    else if (how->guard && how->guard_window)
+        snprintf(guard, sizeof guard, ", guard %.4g of %zu positions", how->guard_threshold,
                  how->guard_window);
     else if (how->guard)
-        snprintf(guard, sizeof guard, ", guard %.4g of all positions so far", how->guard_share);
+        snprintf(guard, sizeof guard, ", guard %.4g of all positions so far", how->guard_threshold);
     snprintf(out, size, "%s %g%s%s", lethe_method_name(how->method), how->strength, unit, guard);
 }
 
@@ -89,9 +94,11 @@ void lethe_intervention_json(const lethe_intervention *how, json_t *object, bool
         lethe_json_put(object, "clamp_unit", json_string(lethe_clamp_unit_name(how->unit)), ok);
     if (how->method == LETHE_METHOD_DIRECTION)
         lethe_json_put(object, "gated", json_boolean(how->gated), ok);
-    lethe_json_put(object, "guard", how->guard ? lethe_json_real(how->guard_share) : json_null(),
-                   ok);
-    if (how->guard)
+    lethe_json_put(object, "guard",
+                   how->guard ? lethe_json_real(how->guard_threshold) : json_null(), ok);
+    if (!how->guard) return;
+    lethe_json_put(object, "guard_by", json_string(lethe_guard_by_name(how->guard_by)), ok);
+    if (how->guard_by == LETHE_GUARD_SHARE)
         lethe_json_put(object, "guard_window", json_integer((json_int_t)how->guard_window), ok);
 }
 

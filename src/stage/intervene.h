@@ -3,23 +3,30 @@
  * What is done to a row of the residual stream, in one of three methods. With z_i the activation of
  * a chosen feature, w_i its decoder row and d_i = w_i / |w_i|:
  *
- *   scale      x' = x + sum over i that fired of (s - 1) z_i w_i
- *              The activation becomes s z_i: 0 erases, -3 pushes back, 1 does nothing. The
- * reference experiment's. Strength: s. clamp      x' = x + sum over i that fired of (-c_i - z_i)
- * w_i The activation becomes -c_i, however weakly the feature fired (Farrell, Lau and Conmy 2024,
+ *     scale        x' = x + sum over i that fired of (s - 1) z_i w_i
+ *
+ * The activation becomes s z_i: 0 erases, -3 pushes back, 1 does nothing. The reference
+ * experiment's. Strength: s.
+ *
+ *     clamp        x' = x + sum over i that fired of (-c_i - z_i) w_i
+ *
+ * The activation becomes -c_i, however weakly the feature fired (Farrell, Lau and Conmy 2024,
  * "Applying sparse autoencoders to unlearn knowledge in language models", arXiv 2410.19278, who
  * clamp to one fixed -c). Fixed numbers do not carry over: what drowns one model's stream is
- * nothing in another's. So c is in units activation   c_i = c mean_i, the feature's mean activation
- * on the forget text over the tokens where it fired norm         c_i = c |x| / |w_i|: the feature's
- * part becomes c times as long as the row itself Strength: c >= 0. direction  x' = x - alpha sum
- * over all chosen i of ReLU(<x - b_dec, d_i>) d_i Directional ablation (Arditi et al. 2024,
- * "Refusal in language models is mediated by a single direction", arXiv 2406.11717), one-sided:
- * only what points along a feature is taken away, not what points against it. x is centred, because
- * that is what the SAE describes (x - b_dec = sum of z_j w_j + error): the stream's mean is large,
- * and its share along d_i, the same at every position, would hide a feature or make it seem there
- * everywhere. All products are taken of the row as it came. Acts at every position, fired or not;
- * `gated` keeps it to positions where a chosen feature fired. Strength: alpha >= 0; 1 projects a
- * single direction out.
+ * nothing in another's. So c >= 0, the strength, is in units of
+ *
+ *     activation   c_i = c mean_i, the feature's mean activation on the forget text where it fired
+ *     norm         c_i = c |x| / |w_i|, so that its part becomes c times as long as the row itself
+ *
+ *     direction    x' = x - alpha sum over all chosen i of ReLU(<x - b_dec, d_i>) d_i
+ *
+ * Directional ablation (Arditi et al. 2024, "Refusal in language models is mediated by a single
+ * direction", arXiv 2406.11717), one-sided: only what points along a feature is taken away, not
+ * what points against it. x is centred, because that is what the SAE describes (x - b_dec = sum of
+ * z_j w_j + error): the stream's mean is large, and its share along d_i, the same at every
+ * position, would hide a feature or make it seem there everywhere. All products are taken of the
+ * row as it came. Acts at every position, fired or not; `gated` keeps it to positions where a
+ * chosen feature fired. Strength: alpha >= 0; 1 projects a single direction out.
  *
  * With an SAE that norms its input (sae.h: x = scale u + shift, token by token) all this happens to
  * u, and x' = x + scale (u' - u): z_i w_i becomes scale z_i w_i, c |x| / |w_i| that over scale, and
@@ -37,6 +44,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "stage/guard.h"
 
 typedef enum lethe_method {
     LETHE_METHOD_SCALE,
@@ -56,9 +64,10 @@ typedef struct lethe_intervention {
     double strength;
     lethe_clamp_unit unit; /* of clamp */
     bool gated;            /* direction: only where a chosen feature fired */
-    bool guard;          /* only in sequences whose share of firing positions passes guard_share */
-    double guard_share;  /* 0 .. 1 */
-    size_t guard_window; /* positions; 0: all so far */
+    bool guard;            /* only in sequences whose statistic passes guard_threshold */
+    lethe_guard_by guard_by;
+    double guard_threshold; /* of share 0 .. 1, of evidence 0 or more, in nats */
+    size_t guard_window;    /* of share: positions; 0: all so far */
 } lethe_intervention;
 
 /* Method scale at this factor, no guard. */
@@ -70,8 +79,9 @@ lethe_status lethe_intervention_check(const lethe_intervention *how, lethe_err *
 /* "scale -3", "clamp 2 (norm), guard 0.125 of 32 positions": for people. */
 void lethe_intervention_text(const lethe_intervention *how, char *out, size_t size);
 
-/* Adds the keys method, strength, guard (null: none) and guard_window, clamp_unit of clamp and
- * gated of direction to an object; *ok as of lethe_json_put. */
+/* Adds the keys method, strength, guard (the threshold; null: none), guard_by and, of share,
+ * guard_window, clamp_unit of clamp and gated of direction to an object; *ok as of lethe_json_put.
+ */
 void lethe_intervention_json(const lethe_intervention *how, json_t *object, bool *ok);
 
 /* The n chosen features, as far as the methods need them. Borrowed. */

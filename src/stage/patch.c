@@ -14,6 +14,7 @@
 
 #define FORMAT_TAG "lethe-patch-1"
 #define FORMAT_TAG_2 "lethe-patch-2" /* of an SAE that is no topk, or norms its input */
+#define FORMAT_TAG_3 "lethe-patch-3" /* with a guard by evidence */
 
 static lethe_status allocate(lethe_patch *p, size_t n, size_t d, lethe_err *err) {
     *p = (lethe_patch){.n = n, .d = d};
@@ -23,6 +24,7 @@ static lethe_status allocate(lethe_patch *p, size_t n, size_t d, lethe_err *err)
     if (!st) st = lethe_zalloc(&p->threshold, n, sizeof(float), "thresholds", err);
     if (!st) st = lethe_alloc(&p->centre, n, sizeof(float), "centres of features", err);
     if (!st) st = lethe_alloc(&p->mean, n, sizeof(float), "mean activations", err);
+    if (!st) st = lethe_alloc(&p->evidence, n, 2 * sizeof(float), "what features say", err);
     if (!st) st = lethe_alloc(&p->enc_sum, n, sizeof(float), "sums of encoder rows", err);
     if (!st) st = lethe_alloc(&p->feature, n, sizeof *p->feature, "feature numbers", err);
     if (st) lethe_patch_free(p);
@@ -36,6 +38,7 @@ void lethe_patch_free(lethe_patch *p) {
     lethe_free(p->W_dec);
     lethe_free(p->centre);
     lethe_free(p->mean);
+    lethe_free(p->evidence);
     lethe_free(p->feature);
     lethe_free(p->enc_sum);
     *p = (lethe_patch){0};
@@ -77,6 +80,7 @@ lethe_status lethe_patch_from_sae(lethe_patch *out, const lethe_sae *sae, const 
         memcpy(p.W_dec + i * d, back, d * sizeof *back);
         p.centre[i] = (float)lethe_row_dot(back, sae->b_dec, d);
         p.mean[i] = NAN;
+        p.evidence[2 * i] = p.evidence[2 * i + 1] = NAN;
     }
     sum_encoder(&p);
     *out = p;
@@ -105,13 +109,20 @@ static void put_method(lethe_st_writer *w, const lethe_intervention *how) {
         lethe_st_set_meta(w, "clamp_unit", lethe_clamp_unit_name(how->unit));
     if (how->method == LETHE_METHOD_DIRECTION) lethe_st_set_meta_number(w, "gated", how->gated);
     if (!how->guard) return;
-    lethe_st_set_meta_real(w, "guard", how->guard_share);
-    lethe_st_set_meta_number(w, "guard_window", how->guard_window);
+    lethe_st_set_meta_real(w, "guard", how->guard_threshold);
+    if (how->guard_by == LETHE_GUARD_SHARE)
+        lethe_st_set_meta_number(w, "guard_window", how->guard_window);
+    else
+        lethe_st_set_meta(w, "guard_by", lethe_guard_by_name(how->guard_by));
+}
+
+static const char *format_of(const lethe_patch *p) {
+    if (p->how.guard && p->how.guard_by == LETHE_GUARD_EVIDENCE) return FORMAT_TAG_3;
+    return p->arch == LETHE_ARCH_TOPK && p->norm == LETHE_NORM_NONE ? FORMAT_TAG : FORMAT_TAG_2;
 }
 
 static void put_meta(lethe_st_writer *w, const lethe_patch *p) {
-    bool plain = p->arch == LETHE_ARCH_TOPK && p->norm == LETHE_NORM_NONE;
-    lethe_st_set_meta(w, "format", plain ? FORMAT_TAG : FORMAT_TAG_2);
+    lethe_st_set_meta(w, "format", format_of(p));
     if (p->arch != LETHE_ARCH_TOPK) lethe_st_set_meta(w, "architecture", lethe_arch_name(p->arch));
     if (p->norm != LETHE_NORM_NONE) lethe_st_set_meta(w, "norm", lethe_norm_name(p->norm));
     lethe_st_set_meta(w, "model_name", p->model_name);
@@ -133,7 +144,7 @@ static void put_meta(lethe_st_writer *w, const lethe_patch *p) {
 }
 
 lethe_status lethe_patch_save(const lethe_patch *p, const char *path, lethe_err *err) {
-    const size_t matrix[] = {p->n, p->d}, list[] = {p->n};
+    const size_t matrix[] = {p->n, p->d}, list[] = {p->n}, pairs[] = {p->n, 2};
     lethe_st_writer *w;
     LETHE_TRY(lethe_st_create(&w, path, err));
     put_meta(w, p);
@@ -145,6 +156,8 @@ lethe_status lethe_patch_save(const lethe_patch *p, const char *path, lethe_err 
     lethe_st_put(w, p->feature, p->n * sizeof *p->feature);
     if (lethe_all_known(p->centre, p->n)) lethe_st_put_f32(w, "centre", 1, list, p->centre);
     if (lethe_all_known(p->mean, p->n)) lethe_st_put_f32(w, "mean", 1, list, p->mean);
+    if (lethe_all_known(p->evidence, 2 * p->n))
+        lethe_st_put_f32(w, "evidence", 2, pairs, p->evidence);
     return lethe_st_commit(&w, err);
 }
 
@@ -188,8 +201,14 @@ static lethe_status read_figures(const lethe_st *st, lethe_gate_figures *f, leth
 
 static lethe_status read_guard(const lethe_st *st, lethe_intervention *how, lethe_err *err) {
     uint64_t v = 0;
-    LETHE_TRY(lethe_st_meta_real(st, "guard", &how->guard, &how->guard_share, err));
+    LETHE_TRY(lethe_st_meta_real(st, "guard", &how->guard, &how->guard_threshold, err));
     if (!how->guard) return LETHE_OK;
+    const char *by = lethe_st_meta(st, "guard_by");
+    if (by && !lethe_guard_by_from_name(by, &how->guard_by))
+        return lethe_fail(err, LETHE_FORMAT,
+                          "%s: metadata \"guard_by\" is \"%.40s\", want share or evidence",
+                          lethe_st_path(st), by);
+    if (how->guard_by == LETHE_GUARD_EVIDENCE) return LETHE_OK;
     LETHE_TRY(want_number(st, "guard_window", 0, INT32_MAX, &v, err));
     how->guard_window = (size_t)v;
     return LETHE_OK;
@@ -277,15 +296,16 @@ static lethe_status read_floats(const lethe_st *st, const char *name, size_t ndi
 }
 
 /* A list that older patches lack; NaN where it is missing, unless it is needed. */
-static lethe_status read_optional(const lethe_st *st, const char *name, size_t n, bool needed,
-                                  float *out, lethe_err *err) {
-    if (needed || lethe_st_find(st, name)) return read_floats(st, name, 1, &n, out, err);
+static lethe_status read_optional(const lethe_st *st, const char *name, size_t ndim,
+                                  const size_t *shape, bool needed, float *out, lethe_err *err) {
+    if (needed || lethe_st_find(st, name)) return read_floats(st, name, ndim, shape, out, err);
+    size_t n = shape[0] * (ndim > 1 ? shape[1] : 1);
     for (size_t i = 0; i < n; i++) out[i] = NAN;
     return LETHE_OK;
 }
 
 static lethe_status read_tensors(const lethe_st *st, lethe_patch *p, lethe_err *err) {
-    const size_t matrix[] = {p->n, p->d}, list[] = {p->n};
+    const size_t matrix[] = {p->n, p->d}, list[] = {p->n}, pairs[] = {p->n, 2};
     const char *path = lethe_st_path(st);
     LETHE_TRY(read_floats(st, "W_enc", 2, matrix, p->W_enc, err));
     LETHE_TRY(read_floats(st, "b_enc", 1, list, p->b_enc, err));
@@ -294,8 +314,10 @@ static lethe_status read_tensors(const lethe_st *st, lethe_patch *p, lethe_err *
     const lethe_intervention *how = &p->how;
     bool by_mean = how->method == LETHE_METHOD_CLAMP && how->unit == LETHE_CLAMP_ACTIVATION;
     bool direction = how->method == LETHE_METHOD_DIRECTION;
-    LETHE_TRY(read_optional(st, "centre", p->n, direction, p->centre, err));
-    LETHE_TRY(read_optional(st, "mean", p->n, by_mean, p->mean, err));
+    bool by_evidence = how->guard && how->guard_by == LETHE_GUARD_EVIDENCE;
+    LETHE_TRY(read_optional(st, "centre", 1, list, direction, p->centre, err));
+    LETHE_TRY(read_optional(st, "mean", 1, list, by_mean, p->mean, err));
+    LETHE_TRY(read_optional(st, "evidence", 2, pairs, by_evidence, p->evidence, err));
     for (size_t i = 0; i < p->n; i++)
         if (p->threshold[i] < 0)
             return lethe_fail(err, LETHE_FORMAT, "%s: \"threshold\": element %zu is %g, want >= 0",
@@ -318,10 +340,11 @@ lethe_status lethe_patch_load(lethe_patch *out, const char *path, lethe_err *err
     const lethe_tensor *w;
     lethe_status got = LETHE_OK;
     const char *tag = lethe_st_meta(st, "format");
-    if (!tag || (strcmp(tag, FORMAT_TAG) != 0 && strcmp(tag, FORMAT_TAG_2) != 0))
+    if (!tag || (strcmp(tag, FORMAT_TAG) != 0 && strcmp(tag, FORMAT_TAG_2) != 0 &&
+                 strcmp(tag, FORMAT_TAG_3) != 0))
         got = lethe_fail(err, LETHE_FORMAT,
                          "%s: not a patch of this version: format \"%.40s\", want \"" FORMAT_TAG
-                         "\" or \"" FORMAT_TAG_2 "\" (write one with: lethe patch)",
+                         "\" to \"" FORMAT_TAG_3 "\" (write one with: lethe patch)",
                          path, tag ? tag : "");
     if (!got) got = lethe_st_want(st, "W_enc", 2, (const size_t[]){0, 0}, &w, err);
     if (!got && !w->count)

@@ -11,22 +11,26 @@
  *     features [n] I32        the latents' numbers in the SAE
  *     centre [n] F32          b_dec . W_dec_i, for method direction
  *     mean [n] F32            mean activations on the forget text, for clamp in units of them
+ *     evidence [n, 2] F32     what each says to a guard by evidence (guard.h) where it fires, and
+ *                             where it does not
  *
- * The last two may be missing, as in patches of before there were methods other than scale.
+ * The last three may be missing, as in patches of before there was what needs them.
  *
  * Of a gated SAE these are the rows and biases of its magnitude, exp(r_mag_i) W_enc_i and b_mag_i -
  * exp(r_mag_i) W_enc_i . b_dec, and the threshold max(0, b_mag_i - exp(r_mag_i) b_gate_i) says what
  * the gate does (lethe_arch_jump); of a jumprelu threshold is its own, of a relu 0. Only those of a
  * topk are calibrated. With a norm W_enc and b_enc are for the normed row.
  *
- * In the metadata, all strings: "format" lethe-patch-1, or lethe-patch-2 of an SAE that is no plain
- * topk, which versions that know no other must not read: "architecture" (not there: topk), "norm"
+ * In the metadata, all strings: "format" lethe-patch-1, lethe-patch-2 of an SAE that is no plain
+ * topk, or lethe-patch-3 with a guard by evidence, which versions that do not know them must not
+ * read: "architecture" (not there: topk), "norm"
  * (not there: none); then "model_name", "model_hash", "layer",
  * "hook" (pre or post), "special" (1: also at special positions), "k" (0: no
  * topk), "latents" and "sae_hash" of the SAE, "rows" (calibrated on), and the figures of
  * lethe_gate_figures, those that are defined; what is done (intervene.h): "method" (not there:
  * scale), "scale" or, for another method, "strength", "clamp_unit" of clamp, "gated" (1) of
- * direction; "guard" (the share; not there: none) and "guard_window".
+ * direction; "guard" (the threshold; not there: none), "guard_by" (not there: share) and, of share,
+ * "guard_window".
  */
 #ifndef LETHE_STAGE_PATCH_H
 #define LETHE_STAGE_PATCH_H
@@ -61,6 +65,7 @@ typedef struct lethe_patch {
     float *enc_sum;   /* [n] <1, W_enc_i>, in no file */
     float *centre;    /* [n]; NaN: not known */
     float *mean;      /* [n]; NaN: not known */
+    float *evidence;  /* [n, 2]; NaN: not known */
     lethe_intervention how;
     bool special; /* also at BOS and other special positions */
 

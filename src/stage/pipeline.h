@@ -111,7 +111,7 @@ lethe_status lethe_pipeline_counts(lethe_pipeline *p, const lethe_sae *sae, leth
                                    lethe_err *err);
 
 /* The features that opts choose from them; select effect runs the model, the others are a matter of
- * milliseconds. With lethe_ablation_open_set, or lethe_ablation_choose on one that is open, and
+ * milliseconds. With lethe_ablation_open_set, or lethe_ablation_choose_set on one that is open, and
  * lethe_ablation_set this is all that a search over removals needs: model, SAE and statistics stay
  * open. Neither the SAE's description nor its fingerprint is filled in. Fails: as
  * lethe_features_select and lethe_effect_measure. */
@@ -137,15 +137,15 @@ lethe_status lethe_pipeline_removal(lethe_pipeline *p, lethe_removal *out, lethe
 void lethe_removal_close(lethe_removal *r); /* accepts a zeroed one; zeroes it */
 
 /* The guard's threshold for this ablation, at this site of the model as it is: the quantile
- * LETHE_GUARD_QUANTILE of the largest shares in the windows of the run's retain text, or of its
- * near text where that is more. At most max_tokens tokens are read (0: LETHE_GUARD_TOKENS). The
- * ablation keeps its intervention; only guard_window of it matters. Fails: USAGE (no retain text),
- * STOPPED. */
+ * LETHE_GUARD_QUANTILE of what its statistic reaches in the windows of the run's retain text, or of
+ * its near text where that is more. At most max_tokens tokens are read (0: LETHE_GUARD_TOKENS). The
+ * ablation keeps its intervention; only guard_by and guard_window of it matter. Fails: USAGE (no
+ * retain text), STOPPED. */
 #define LETHE_GUARD_TOKENS 131072u
 lethe_status lethe_pipeline_guard(lethe_pipeline *p, lethe_ablation *a, int layer, lethe_hook hook,
-                                  uint64_t max_tokens, double *share, lethe_err *err);
+                                  uint64_t max_tokens, double *threshold, lethe_err *err);
 
-/* Settings as options of the parts. guard_auto: guard_share is to be calibrated. */
+/* Settings as options of the parts. guard_auto: guard_threshold is to be calibrated. */
 lethe_status lethe_pipeline_intervention(const lethe_config *c, lethe_intervention *out,
                                          bool *guard_auto, lethe_err *err);
 /* max_new_tokens 0 is left as it is. Fails: USAGE, naming what is wanted. */

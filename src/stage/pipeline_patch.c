@@ -30,7 +30,7 @@ static lethe_status calibrate_guard(lethe_pipeline *p, lethe_patch *patch, lethe
     lethe_ablation *a;
     LETHE_TRY(lethe_ablation_open_patch(&a, patch, err));
     lethe_status st =
-        lethe_pipeline_guard(p, a, patch->layer, patch->hook, 0, &patch->how.guard_share, err);
+        lethe_pipeline_guard(p, a, patch->layer, patch->hook, 0, &patch->how.guard_threshold, err);
     lethe_ablation_close(&a);
     return st;
 }
@@ -40,14 +40,17 @@ static lethe_status take(const lethe_pipeline *p, const lethe_sae *sae, const ch
                          const lethe_intervention *how, lethe_patch *out, lethe_err *err) {
     lethe_feature_set set = {0};
     int32_t *index = NULL;
-    float *mean = NULL;
+    float *mean = NULL, *evidence = NULL;
     LETHE_TRY(lethe_run_features(p, sae, sae_hash, &set, err));
     lethe_status st = lethe_feature_set_indices(&set, &index, err);
     if (!st) st = lethe_feature_set_means(&set, &mean, err);
+    if (!st) st = lethe_feature_set_evidence(&set, &evidence, err);
     if (!st) st = lethe_patch_from_sae(out, sae, index, set.n, err);
     if (!st) memcpy(out->mean, mean, set.n * sizeof *mean);
+    if (!st) memcpy(out->evidence, evidence, set.n * 2 * sizeof *evidence);
     lethe_free(index);
     lethe_free(mean);
+    lethe_free(evidence);
     lethe_feature_set_free(&set);
     if (st) return st;
     const lethe_lm_info *info = lethe_lm_get_info(p->lm);

@@ -18,10 +18,12 @@ static lethe_status guard_setting(const lethe_config *c, lethe_intervention *o, 
     o->guard = strcmp(c->guard, "off") != 0;
     if (!o->guard || *is_auto) return LETHE_OK;
     char *end;
-    o->guard_share = strtod(c->guard, &end);
+    o->guard_threshold = strtod(c->guard, &end);
     if (end == c->guard || *end)
         return lethe_fail(err, LETHE_USAGE,
-                          "--guard: got \"%s\", want off, auto or a share from 0 to 1", c->guard);
+                          "--guard: got \"%s\", want off, auto or a number: a share from 0 to 1, "
+                          "or nats of evidence",
+                          c->guard);
     return LETHE_OK;
 }
 
@@ -38,6 +40,9 @@ lethe_status lethe_pipeline_intervention(const lethe_config *c, lethe_interventi
         return lethe_fail(err, LETHE_USAGE, "--guard-window: got %lld, want 0 or more",
                           (long long)c->guard_window);
     o.guard_window = (size_t)c->guard_window;
+    if (!lethe_guard_by_from_name(c->guard_by, &o.guard_by))
+        return lethe_fail(err, LETHE_USAGE, "--guard-by: got \"%s\", want share or evidence",
+                          c->guard_by);
     if (o.method == LETHE_METHOD_SCALE) o.strength = c->scale;
     LETHE_TRY(guard_setting(c, &o, guard_auto, err));
     LETHE_TRY(lethe_intervention_check(&o, err));
@@ -101,7 +106,7 @@ static lethe_status watch_some(watch *w, size_t n_seq, size_t ctx, size_t *n, le
     for (size_t i = 0; i < *n; i++) {
         lethe_role r = w->role[i];
         LETHE_TRY(lethe_grow(&w->most[r], &w->cap[r], w->n[r], w->n[r] + 1, sizeof *w->most[r],
-                             "shares of windows", err));
+                             "what windows reached", err));
         w->most[r][w->n[r]++] = lethe_ablation_guard_most(w->ablation, (int32_t)i);
     }
     return LETHE_OK;
@@ -127,18 +132,18 @@ static lethe_status watch_all(watch *w, lethe_err *err) {
 }
 
 lethe_status lethe_pipeline_guard(lethe_pipeline *p, lethe_ablation *a, int layer, lethe_hook hook,
-                                  uint64_t max_tokens, double *share, lethe_err *err) {
+                                  uint64_t max_tokens, double *threshold, lethe_err *err) {
     if (!p->config->retain.n)
         return lethe_fail(err, LETHE_USAGE,
                           "--guard auto needs the retain text to calibrate on, which is not known "
-                          "here (pass a share, or use the directory of the run)");
+                          "here (pass a number, or use the directory of the run)");
     LETHE_TRY(lethe_run_corpora(p, false, err));
     watch w = {.p = p, .ablation = a, .max_tokens = max_tokens ? max_tokens : LETHE_GUARD_TOKENS};
     const lethe_intervention before = *lethe_ablation_how(a);
-    /* A share of 1 is never passed: the guard looks on, and nothing is touched. */
+    /* Never passed: the guard looks on, and nothing is touched. */
     lethe_intervention look = before;
     look.guard = true;
-    look.guard_share = 1;
+    look.guard_threshold = look.guard_by == LETHE_GUARD_SHARE ? 1 : LETHE_GUARD_NEVER;
     LETHE_TRY(lethe_ablation_set(a, &look, err));
     lethe_lm_clear_hooks(p->lm);
     lethe_status st =
@@ -148,13 +153,14 @@ lethe_status lethe_pipeline_guard(lethe_pipeline *p, lethe_ablation *a, int laye
     lethe_lm_clear_hooks(p->lm);
     lethe_ablation_reset_stats(a);
     if (!st) {
-        *share = 0;
+        *threshold = 0;
         for (int r = 0; r < LETHE_ROLES; r++) {
             if (!w.n[r]) continue;
             double q = lethe_guard_quantile(w.most[r], w.n[r], LETHE_GUARD_QUANTILE);
-            lethe_log(p->env, LETHE_LOG_DEBUG, "guard: %s windows: %zu, share passed by few: %.4g",
-                      lethe_role_name((lethe_role)r), w.n[r], q);
-            if (q > *share) *share = q;
+            lethe_log(p->env, LETHE_LOG_DEBUG, "guard: %s windows: %zu, %s passed by few: %.4g",
+                      lethe_role_name((lethe_role)r), w.n[r], lethe_guard_by_name(look.guard_by),
+                      q);
+            if (q > *threshold) *threshold = q;
         }
     }
     watch_close(&w);
@@ -202,8 +208,9 @@ static lethe_status from_patches(const lethe_pipeline *p, lethe_removal *r,
 static lethe_status set_guard(lethe_pipeline *p, lethe_ablation *a, lethe_intervention *how,
                               lethe_err *err) {
     LETHE_TRY(
-        lethe_pipeline_guard(p, a, (int)p->config->layer, p->hook, 0, &how->guard_share, err));
-    lethe_log(p->env, LETHE_LOG_INFO, "guard: acts where the share passes %.4g", how->guard_share);
+        lethe_pipeline_guard(p, a, (int)p->config->layer, p->hook, 0, &how->guard_threshold, err));
+    lethe_log(p->env, LETHE_LOG_INFO, "guard: acts where the %s passes %.4g",
+              lethe_guard_by_name(how->guard_by), how->guard_threshold);
     return lethe_ablation_set(a, how, err);
 }
 

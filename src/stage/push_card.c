@@ -68,13 +68,11 @@ static lethe_status describe(const char *dir, const char *name, bool *there, let
     static const struct {
         const char *key, *title;
     } rows[] = {
-        {"model_name", "model"},     {"layer", "layer"},
-        {"hook", "residual stream"}, {"architecture", "kind"},
-        {"k", "active latents k"},   {"latents", "latents of the SAE"},
-        {"method", "method"},        {"scale", "scale"},
-        {"strength", "strength"},    {"guard", "guard"},
-        {"recipe", "recipe"},        {"seed", "seed"},
-        {"steps", "training steps"}, {"tokens", "tokens trained on"},
+        {"model_name", "model"},  {"layer", "layer"},          {"hook", "residual stream"},
+        {"architecture", "kind"}, {"k", "active latents k"},   {"latents", "latents of the SAE"},
+        {"method", "method"},     {"scale", "scale"},          {"strength", "strength"},
+        {"guard", "guard"},       {"guard_by", "guard by"},    {"recipe", "recipe"},
+        {"seed", "seed"},         {"steps", "training steps"}, {"tokens", "tokens trained on"},
     };
     char *path = lethe_path_join(dir, name), text[200];
     lethe_st *st_;

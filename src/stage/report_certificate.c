@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stage/guard.h"
 #include "stage/report_parts.h"
 
 static void line(lethe_strbuf *out, const char *term, const json_t *value, bool mono) {
@@ -37,7 +38,12 @@ static void removal(lethe_strbuf *out, const json_t *o) {
     else
         line(out, "Scale of the removed features", json_object_get(o, "ablation_scale"), false);
     line(out, "In units of the", json_object_get(o, "clamp_unit"), false);
-    line(out, "Guard: acts above this share of positions", json_object_get(o, "guard"), false);
+    const char *by = json_string_value(json_object_get(o, "guard_by"));
+    bool evidence = by && !strcmp(by, lethe_guard_by_name(LETHE_GUARD_EVIDENCE));
+    line(out,
+         evidence ? "Guard: acts above this evidence (nats)"
+                  : "Guard: acts above this share of positions",
+         json_object_get(o, "guard"), false);
     line(out, "Positions the guard looks back", json_object_get(o, "guard_window"), false);
     line(out, "Gate", json_object_get(o, "gate"), false);
     line(out, "Features removed", json_object_get(o, "num_features"), false);

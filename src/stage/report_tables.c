@@ -313,13 +313,13 @@ static void judge_tables(const lethe_report *r, json_t *list, bool *ok) {
 /* ---- the search ----------------------------------------------------------------------------- */
 
 static void tune_table(const lethe_report *r, json_t *list, bool *ok) {
-    static const char *const keys[] = {"layer",    "num_features", "select", "method",
-                                       "strength", "guard",        "forget", "damage"};
-    json_t *t =
-        table_new("tune", "The best trade-offs that were found",
-                  "No other trial forgets more at less damage. Measured on the part of the "
-                  "questions that the search was given.",
-                  "Trial|#Layer|#Features|Selection|Method|#Strength|Guard|#Forget|#Damage", ok);
+    static const char *const keys[] = {"layer",    "num_features", "select", "method", "strength",
+                                       "guard_by", "guard",        "forget", "damage"};
+    json_t *t = table_new(
+        "tune", "The best trade-offs that were found",
+        "No other trial forgets more at less damage. Measured on the part of the "
+        "questions that the search was given.",
+        "Trial|#Layer|#Features|Selection|Method|#Strength|Guard by|Guard|#Forget|#Damage", ok);
     const json_t *chosen = json_object_get(r->tune, "chosen");
     size_t i;
     json_t *trial;

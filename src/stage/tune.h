@@ -36,10 +36,11 @@
 typedef struct lethe_trial {
     uint64_t number;
     lethe_genome genome;
-    lethe_tune_params params; /* guard_share as calibrated */
+    lethe_tune_params params; /* guard_threshold as calibrated */
     size_t features;          /* chosen; fewer than asked for where fewer passed */
     bool failed;              /* no feature passed: the figures are NaN */
     lethe_gauge_figures figures;
+    double kl_open; /* of the text with the guard open everywhere; NaN without a guard */
     lethe_point point;
     uint32_t rank; /* 0: on the front */
     double seconds;

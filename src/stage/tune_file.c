@@ -87,6 +87,7 @@ static json_t *trial_json(const lethe_tune_result *r, const lethe_trial *t) {
     lethe_json_put(o, "features", json_integer((json_int_t)t->features), &ok);
     lethe_json_put(o, "failed", json_boolean(t->failed), &ok);
     lethe_json_put(o, "figures", figures_json(r, &t->figures), &ok);
+    lethe_json_put(o, "kl_open", lethe_json_real(t->kl_open), &ok);
     lethe_json_put(o, "forget", lethe_json_real(t->point.left), &ok);
     lethe_json_put(o, "damage", lethe_json_real(t->point.damage), &ok);
     lethe_json_put(o, "front", json_boolean(!t->rank && !t->failed), &ok);
@@ -219,10 +220,11 @@ static bool trial_of(const lethe_tune_result *r, const json_t *o, lethe_trial *t
     }
     t->params = lethe_tune_params_of(&r->space, &t->genome);
     double share = real_of(o, "guard");
-    if (!isnan(share)) t->params.how.guard_share = share; /* as calibrated */
+    if (!isnan(share)) t->params.how.guard_threshold = share; /* as calibrated */
     t->features = (size_t)json_integer_value(json_object_get(o, "features"));
     t->failed = json_is_true(json_object_get(o, "failed"));
     t->figures = figures_of(r, json_object_get(o, "figures"));
+    t->kl_open = real_of(o, "kl_open");
     t->point = (lethe_point){real_of(o, "forget"), real_of(o, "damage")};
     t->seconds = real_of(o, "seconds");
     return json_integer_value(json_object_get(o, "number")) == (json_int_t)r->n;
@@ -282,8 +284,10 @@ static lethe_status settle(const tuning *t, const lethe_tune_params *q, lethe_co
     LETHE_TRY(set_text(c, "clamp-unit", lethe_clamp_unit_name(how->unit), err));
     LETHE_TRY(set_text(c, "direction-gated", how->gated ? "true" : "false", err));
     if (!how->guard) return set_text(c, "guard", "off", err);
-    LETHE_TRY(set_number(c, "guard-window", (double)how->guard_window, err));
-    return set_number(c, "guard", how->guard_share, err);
+    LETHE_TRY(set_text(c, "guard-by", lethe_guard_by_name(how->guard_by), err));
+    if (how->guard_by == LETHE_GUARD_SHARE)
+        LETHE_TRY(set_number(c, "guard-window", (double)how->guard_window, err));
+    return set_number(c, "guard", how->guard_threshold, err);
 }
 
 static lethe_status save_settings(const tuning *t, const lethe_config *c, lethe_err *err) {

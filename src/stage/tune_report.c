@@ -59,7 +59,7 @@ static lethe_status report_front(tuning *t, lethe_gauge *g, lethe_err *err) {
 static bool same_kind(const lethe_tune_params *a, const lethe_tune_params *b) {
     return a->select == b->select && a->how.method == b->how.method &&
            a->how.gated == b->how.gated && a->how.unit == b->how.unit &&
-           a->how.guard == b->how.guard;
+           a->how.guard == b->how.guard && (!a->how.guard || a->how.guard_by == b->how.guard_by);
 }
 
 /* Of every method, ranking and guard the trial with the least cost. */

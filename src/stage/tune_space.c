@@ -53,12 +53,17 @@ static const struct {
      {.1, .15, .2, .25, .3, .4, .5, .6, .75, .85, 1, 1.25, 1.5, 1.75, 2, 2.5, 3}},
 };
 
-/* At the first none; share 0: calibrated. The others want two, three or four of the last sixteen
- * positions to fire, or two of eight. */
+/* At the first none; threshold 0: calibrated, which is the most cautious. Of share the others want
+ * three or four of the last sixteen positions to fire, or two of eight. */
 static const struct {
-    double share;
+    lethe_guard_by by;
+    double threshold;
     size_t window;
-} guards[] = {{1, 0}, {.1, 16}, {.16, 16}, {.22, 16}, {.2, 8}, {0, 16}};
+} guards[] = {
+    {LETHE_GUARD_SHARE, 1, 0},    {LETHE_GUARD_SHARE, .16, 16},   {LETHE_GUARD_SHARE, .22, 16},
+    {LETHE_GUARD_SHARE, .2, 8},   {LETHE_GUARD_EVIDENCE, 3, 0},   {LETHE_GUARD_EVIDENCE, 4, 0},
+    {LETHE_GUARD_EVIDENCE, 5, 0}, {LETHE_GUARD_EVIDENCE, 5.5, 0}, {LETHE_GUARD_EVIDENCE, 6, 0},
+    {LETHE_GUARD_EVIDENCE, 7, 0}, {LETHE_GUARD_EVIDENCE, 0, 0}};
 
 size_t lethe_tune_gene_size(const lethe_tune_space *s, lethe_gene g) {
     switch (g) {
@@ -74,7 +79,8 @@ size_t lethe_tune_gene_size(const lethe_tune_space *s, lethe_gene g) {
 }
 
 bool lethe_gene_in_order(lethe_gene g) {
-    return g == LETHE_GENE_LAYER || g == LETHE_GENE_FEATURES || g == LETHE_GENE_STRENGTH;
+    return g == LETHE_GENE_LAYER || g == LETHE_GENE_FEATURES || g == LETHE_GENE_STRENGTH ||
+           g == LETHE_GENE_GUARD;
 }
 
 const char *lethe_tune_select_name(size_t i) {
@@ -111,9 +117,10 @@ lethe_tune_params lethe_tune_params_of(const lethe_tune_space *s, const lethe_ge
                 .unit = methods[m].unit,
                 .gated = methods[m].gated,
                 .guard = guard > 0,
-                .guard_share = guards[guard].share,
+                .guard_by = guards[guard].by,
+                .guard_threshold = guards[guard].threshold,
                 .guard_window = guards[guard].window},
-        .guard_auto = guard && guards[guard].share == 0,
+        .guard_auto = guard && guards[guard].threshold == 0,
     };
 }
 
@@ -166,6 +173,23 @@ static size_t nearest(const double *list, size_t n, double x) {
     return best;
 }
 
+/* The place of the guard that is most like it. */
+static size_t like_guard(const lethe_tune_space *s, const lethe_tune_params *p) {
+    size_t best = 0;
+    double least = INFINITY;
+    for (size_t i = 1; i < lethe_tune_gene_size(s, LETHE_GENE_GUARD) && p->how.guard; i++) {
+        bool calibrated = guards[i].threshold == 0;
+        double off = fabs(guards[i].threshold - p->how.guard_threshold);
+        if (calibrated || p->guard_auto) off = calibrated == p->guard_auto ? 0 : INFINITY;
+        if (guards[i].by != p->how.guard_by) off += 100;
+        if (guards[i].by == LETHE_GUARD_SHARE && guards[i].window != p->how.guard_window) off += 10;
+        if (off >= least) continue;
+        least = off;
+        best = i;
+    }
+    return best;
+}
+
 lethe_genome lethe_genome_near(const lethe_tune_space *s, const lethe_tune_params *p) {
     double of[COUNT(features)];
     for (size_t i = 0; i < COUNT(features); i++) of[i] = (double)features[i];
@@ -181,10 +205,6 @@ lethe_genome lethe_genome_near(const lethe_tune_space *s, const lethe_tune_param
             g.gene[LETHE_GENE_METHOD] = (uint8_t)i;
     g.gene[LETHE_GENE_STRENGTH] =
         (uint8_t)nearest(methods[g.gene[LETHE_GENE_METHOD]].strength, STRENGTHS, p->how.strength);
-    for (size_t i = 1; i < lethe_tune_gene_size(s, LETHE_GENE_GUARD) && p->how.guard; i++)
-        if (p->guard_auto ? guards[i].share == 0
-                          : guards[i].window == p->how.guard_window &&
-                                fabs(guards[i].share - p->how.guard_share) < .03)
-            g.gene[LETHE_GENE_GUARD] = (uint8_t)i;
+    g.gene[LETHE_GENE_GUARD] = (uint8_t)like_guard(s, p);
     return g;
 }

@@ -17,7 +17,7 @@
 #define LETHE_TUNE_LAYERS 64u /* at most */
 
 /* Goes up when a list changes: genomes of before mean something else then. */
-#define LETHE_TUNE_SPACE 2
+#define LETHE_TUNE_SPACE 3
 
 typedef enum lethe_gene {
     LETHE_GENE_LAYER,

@@ -9,7 +9,7 @@
 #include "stage/tune.h"
 
 static void head(lethe_strbuf *out) {
-    lethe_strbuf_addf(out, "%-10s %5s %5s  %-22s %-34s %7s %7s %7s %8s\n", "", "layer", "feat.",
+    lethe_strbuf_addf(out, "%-10s %5s %5s  %-22s %-52s %7s %7s %7s %8s\n", "", "layer", "feat.",
                       "ranking", "method", "recall", "attack", "retain", "KL");
 }
 
@@ -17,7 +17,7 @@ static void line(const char *name, const lethe_trial *t, lethe_strbuf *out) {
     const lethe_gauge_figures *f = &t->figures;
     char how[96];
     lethe_intervention_text(&t->params.how, how, sizeof how);
-    lethe_strbuf_addf(out, "%-10s %5d %5zu  %-22s %-34s ", name, t->params.layer, t->features,
+    lethe_strbuf_addf(out, "%-10s %5d %5zu  %-22s %-52s ", name, t->params.layer, t->features,
                       t->params.select, how);
     if (t->failed)
         lethe_strbuf_adds(out, "not measured\n");
@@ -38,7 +38,7 @@ void lethe_tune_table(const lethe_tune_result *r, lethe_strbuf *out) {
     lethe_strbuf_adds(out, "on the other half, which no choice has seen:\n\n");
     head(out);
     const lethe_gauge_figures *b = &p->baseline;
-    lethe_strbuf_addf(out, "%-10s %5s %5s  %-22s %-34s %6.1f%% %6.1f%% %6.1f%% %8.4f\n", "baseline",
+    lethe_strbuf_addf(out, "%-10s %5s %5s  %-22s %-52s %6.1f%% %6.1f%% %6.1f%% %8.4f\n", "baseline",
                       "", "", "", "", 100 * b->forget_recall, 100 * b->worst_attack,
                       100 * b->retain_recall, 0.0);
     line("reference", &p->reference, out);

@@ -24,21 +24,13 @@ lethe_status lethe_tune_feature_opts(const tuning *t, const lethe_tune_params *q
 /* Hangs the removal on the model. *features: how many. */
 static lethe_status hang(tuning *t, lethe_tune_layer *l, const lethe_feature_set *set,
                          lethe_tune_params *q, lethe_err *err) {
-    float *mean = NULL;
-    int32_t *index = NULL;
     lethe_intervention how = q->how;
     how.guard = how.guard && !q->guard_auto; /* its threshold is not known yet */
-    lethe_status st = lethe_feature_set_indices(set, &index, err);
-    if (!st) st = lethe_feature_set_means(set, &mean, err);
-    if (!st)
-        st = l->ablation
-                 ? lethe_ablation_choose(l->ablation, index, set->n, mean, &how, err)
-                 : lethe_ablation_open_with(&l->ablation, &l->sae, index, set->n, mean, &how, err);
-    lethe_free(index);
-    lethe_free(mean);
+    lethe_status st = l->ablation ? lethe_ablation_choose_set(l->ablation, set, &how, err)
+                                  : lethe_ablation_open_set(&l->ablation, &l->sae, set, &how, err);
     if (!st && q->guard_auto) {
         st = lethe_pipeline_guard(&l->p, l->ablation, q->layer, t->p->hook, GUARD_TOKENS,
-                                  &q->how.guard_share, err);
+                                  &q->how.guard_threshold, err);
         q->how.guard = true;
         if (!st) st = lethe_ablation_set(l->ablation, &q->how, err);
     }
@@ -49,9 +41,19 @@ static lethe_status hang(tuning *t, lethe_tune_layer *l, const lethe_feature_set
     return st;
 }
 
-static lethe_point point_of(const lethe_gauge_figures *base, const lethe_gauge_figures *now) {
+/* A guard that opens in one window of a hundred is hardly seen in the few that a trial reads, and
+ * what it lets in may be ruinous. So one window more is added in which it is open; a guard that is
+ * open everywhere gains nothing by it. */
+static double expected_kl(const lethe_gauge *g, double kl, double kl_open) {
+    double windows = (double)lethe_gauge_windows(g);
+    if (isnan(kl) || isnan(kl_open)) return kl;
+    return (windows * kl + fmax(kl_open, 0)) / (windows + 1);
+}
+
+static lethe_point point_of(const lethe_gauge *g, const lethe_gauge_figures *now, double kl_open) {
+    const lethe_gauge_figures *base = lethe_gauge_baseline(g);
     double lost = isnan(base->retain_recall) ? 0 : base->retain_recall - now->retain_recall;
-    double kl = isnan(now->kl) ? 0 : now->kl;
+    double kl = isnan(now->kl) ? 0 : expected_kl(g, now->kl, kl_open);
     return (lethe_point){.left =
                              (now->forget_recall + now->worst_attack) / (2 * base->forget_recall),
                          .damage = fmax(kl, 0) + fmax(lost, 0)};
@@ -80,13 +82,14 @@ lethe_status lethe_tune_choose(tuning *t, lethe_tune_layer *l, const lethe_featu
 
 typedef struct rivals {
     const lethe_tune_result *r;
-    const lethe_gauge_figures *base;
+    const lethe_gauge *g;
+    double kl_open;
 } rivals;
 
 /* A trial that another beats although its attacks are not in yet cannot get onto the front. */
 static bool beaten(void *user, const lethe_gauge_figures *so_far) {
     const rivals *v = user;
-    lethe_point p = point_of(v->base, so_far);
+    lethe_point p = point_of(v->g, so_far, v->kl_open);
     for (size_t i = 0; i < v->r->n; i++)
         if (!v->r->trial[i].failed && lethe_point_beats(v->r->trial[i].point, p)) return true;
     return false;
@@ -105,21 +108,35 @@ static const lethe_trial *twin(const tuning *t, const lethe_trial *now, size_t f
     return NULL;
 }
 
+/* The ablation is attached, and is as it was afterwards. */
+static lethe_status text_behind_open_guard(lethe_tune_layer *l, lethe_gauge *g, lethe_trial *trial,
+                                           lethe_err *err) {
+    trial->kl_open = NAN;
+    if (!trial->params.how.guard) return LETHE_OK;
+    lethe_intervention open = trial->params.how;
+    open.guard = false;
+    LETHE_TRY(lethe_ablation_set(l->ablation, &open, err));
+    LETHE_TRY(lethe_gauge_kl(g, &trial->kl_open, err));
+    return lethe_ablation_set(l->ablation, &trial->params.how, err);
+}
+
 static lethe_status hang_and_run(tuning *t, lethe_tune_layer *l, lethe_gauge *g, bool whole,
                                  const lethe_feature_set *set, lethe_trial *trial, lethe_err *err) {
     trial->features = set->n;
     const lethe_trial *same = whole ? NULL : twin(t, trial, set->n);
     if (same) {
-        trial->params.how = same->params.how; /* its guard's share, when calibrated */
+        trial->params.how = same->params.how; /* its guard's threshold, when calibrated */
         trial->figures = same->figures;
+        trial->kl_open = same->kl_open;
         trial->point = same->point;
         return LETHE_OK;
     }
     lethe_status st = hang(t, l, set, &trial->params, err);
-    rivals v = {t->out, lethe_gauge_baseline(g)};
+    if (!st) st = text_behind_open_guard(l, g, trial, err);
+    rivals v = {t->out, g, trial->kl_open};
     if (!st) st = lethe_gauge_run(g, whole ? NULL : beaten, &v, &trial->figures, err);
     lethe_lm_clear_hooks(t->p->lm);
-    trial->point = point_of(lethe_gauge_baseline(g), &trial->figures);
+    trial->point = point_of(g, &trial->figures, trial->kl_open);
     return st;
 }
 
@@ -136,6 +153,7 @@ lethe_status lethe_tune_measure(tuning *t, lethe_gauge *g, lethe_trial *trial,
     if (st == LETHE_FAIL) { /* no latent passes: a poor choice, not an error */
         trial->failed = true;
         trial->figures = (lethe_gauge_figures){NAN, NAN, NAN, NAN, {0}, NAN, NAN, NAN, false, 0};
+        trial->kl_open = NAN;
         trial->point = (lethe_point){NAN, NAN};
     } else if (!st) {
         st = hang_and_run(t, l, g, whole, &set, trial, err);

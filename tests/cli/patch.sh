@@ -68,7 +68,7 @@ check "the patch says whether special positions count" [ "$("$JSONGET" out confi
 number out config.ablation_scale '==' 0
 
 # ---- methods, guard, several at once
-ok "$LETHE" patch --out run --method clamp --strength 2 --guard auto --to clamp.safetensors --quiet --json
+ok "$LETHE" patch --out run --method clamp --strength 2 --guard auto --guard-by share --to clamp.safetensors --quiet --json
 check "the patch's method" [ "$("$JSONGET" out method)" = clamp ]
 number out guard '<=' 1
 number out guard_window '==' 16
@@ -88,6 +88,28 @@ expect 2 "with several patches each is done as it says itself: leave out --scale
 ok "$LETHE" eval --out run "${few[@]}" --method clamp --strength 0.5 --clamp-unit norm --guard 0.25 --guard-window 8 --json
 check "the exact gate, too" [ "$("$JSONGET" out config.clamp_unit)" = norm ]
 number out config.guard '==' 0.25
+check "a window means a guard by share" [ "$("$JSONGET" out config.guard_by)" = share ]
+ok "$LETHE" patch --out run --scale -2 --guard 5 --guard-by evidence --to evidence.safetensors --quiet --json
+check "a guard by evidence" [ "$("$JSONGET" out guard_by)" = evidence ]
+check "has no window" [ -z "$("$JSONGET" out guard_window 2>/dev/null)" ]
+ok "$LETHE" eval --patch evidence.safetensors "${few[@]}" --out demo
+check "for people" grep -q "guard 5 nats of evidence" out
+ok "$LETHE" eval --patch evidence.safetensors "${few[@]}" --out demo --json
+number out config.guard '==' 5
+check "as the patch says" [ "$("$JSONGET" out config.guard_by)" = evidence ]
+ok "$LETHE" eval --patch evidence.safetensors "${few[@]}" --guard 0 --guard-by evidence --out demo --json
+number out config.guard '==' 0
+acted=$("$JSONGET" out metrics.summary.hook_activity.rows_acted)
+ok "$LETHE" eval --patch evidence.safetensors "${few[@]}" --guard 1e6 --guard-by evidence --out demo --json
+number out metrics.summary.hook_activity.rows_acted '<' "$acted"
+expect 2 "a share of positions or nats of evidence?" "$LETHE" eval --patch evidence.safetensors --guard 0.3 --out demo
+expect 2 "wants a number of its own" "$LETHE" eval --patch evidence.safetensors --guard-by share --out demo
+expect 2 "wants a number of its own" "$LETHE" eval --patch evidence.safetensors --guard-window 8 --out demo
+expect 2 "leave out --guard-by" "$LETHE" eval --patch evidence.safetensors special.safetensors --guard-by share --probes few_probes.json --out demo
+ok "$LETHE" eval --patch clamp.safetensors "${few[@]}" --guard 0.3 --out demo --json
+check "a share stays a share" [ "$("$JSONGET" out config.guard_by)" = share ]
+ok "$LETHE" patch --out run --scale -2 --guard auto --guard-by evidence --to auto.safetensors --quiet --json
+number out guard '>' 0
 ok "$LETHE" eval --out run "${few[@]}" --scale -1 --guard off --json
 check "--scale is method scale" [ "$("$JSONGET" out config.method)" = scale ]
 
@@ -100,8 +122,12 @@ expect 2 "--strength is for --method clamp or direction" with --method scale --s
 expect 2 "--scale is for --method scale" with --method clamp --scale -1
 expect 2 "--clamp-unit is for --method clamp" with --method direction --clamp-unit norm
 expect 2 "--direction-gated is for --method direction" with --method clamp --direction-gated
-expect 2 "want off, auto or a share" with --guard maybe
-expect 2 "--guard is 1.5, must be a share from 0 to 1" with --guard 1.5
+expect 2 "want off, auto or a number" with --guard maybe
+expect 2 "--guard is -1, must be 0 or more nats" with --guard -1 --guard-by evidence
+expect 2 "--guard-by: got \"smell\", want share or evidence" with --guard 1 --guard-by smell
+expect 2 "--guard-by is for --guard auto or a number" with --guard off --guard-by share
+expect 2 "--guard-window is for --guard-by share" with --guard 1 --guard-by evidence --guard-window 4
+expect 2 "--guard is 1.5, must be a share from 0 to 1" with --guard 1.5 --guard-by share
 expect 2 "--guard-window: got -1" with --guard 0.5 --guard-window -1
 expect 2 "--guard-window is for --guard auto or a share" with --guard off --guard-window 4
 choose_by() { "$LETHE" features --out run --num-features 5 --quiet "$@"; }

@@ -57,7 +57,7 @@ J
 cat >run/tune.json <<'J'
 {"trials": [
   {"number": 0, "layer": 2, "num_features": 100, "select": "score", "method": "scale", "strength": -3, "guard": false, "forget": 0.4, "damage": 0.02, "front": true},
-  {"number": 1, "layer": 2, "num_features": 10, "select": "score", "method": "clamp", "strength": 5, "guard": true, "forget": 0.1, "damage": 0.05, "front": true},
+  {"number": 1, "layer": 2, "num_features": 10, "select": "score", "method": "clamp", "strength": 5, "guard": 6, "guard_by": "evidence", "forget": 0.1, "damage": 0.05, "front": true},
   {"number": 2, "layer": 1, "num_features": 10, "select": "effect", "method": "clamp", "strength": 5, "guard": true, "forget": 0.5, "damage": 0.5, "front": false}],
  "chosen": 1, "report_split": {
    "baseline": {"forget_recall": 0.995, "worst_attack": 1, "retain_recall": 0.97, "kl": 0, "perplexity": 5.66},
@@ -96,7 +96,8 @@ done
 same "judge before" "$(cell run/report.html judge 2 3)" 129
 same "judge after" "$(cell run/report.html judge 5 4)" 118
 same "kappa" "$(cell run/report.html agreement 2 5)" 0.625
-same "a trial on the front" "$(cell run/report.html tune 3 9)" 0.05
+same "a trial on the front" "$(cell run/report.html tune 3 10)" 0.05
+same "by what its guard goes" "$(cell run/report.html tune 3 7)" evidence
 same "what the search found, held out" "$(cell run/report.html tuned 3 3)" 0.125
 same "the reference beside it, held out" "$(cell run/report.html tuned 4 5)" 0.0231
 check "trials off the front are not in the table" [ "$(html run/report.html table-tune | wc -l)" -eq 3 ]

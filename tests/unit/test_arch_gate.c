@@ -120,7 +120,9 @@ static void test_methods(void **state) {
                 lethe_sae s = plain_sae_make(arch, norm, raw, D, M);
                 lethe_patch p = patch_of(&s);
                 lethe_ablation *exact, *compact;
-                assert_ok(lethe_ablation_open_with(&exact, &s, feature, N, mean, &all[0], &err),
+                assert_ok(lethe_ablation_open_with(&exact, &s, feature, N,
+                                                   &(lethe_feature_facts){mean, NULL}, &all[0],
+                                                   &err),
                           &err);
                 assert_ok(lethe_ablation_open_patch(&compact, &p, &err), &err);
                 for (size_t m = 0; m < METHODS; m++) {

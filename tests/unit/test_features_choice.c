@@ -63,6 +63,41 @@ static void formulas(void **state) {
     lethe_feature_counts_free(&r);
 }
 
+/* What features say to a guard, by the formula of features.h; NaN where sizes are not known. */
+static void evidence(void **state) {
+    (void)state;
+    static const uint64_t near_fires[M] = {0, 20, 0, 0, 0, 0};
+    lethe_feature_counts f = counts(10000, forget_fires, 2), r = counts(20000, retain_fires, 0.5),
+                         n = counts(10000, near_fires, 1);
+    lethe_feature_opts o = lethe_feature_defaults();
+    o.near_weight = 0;
+    for (int near = 0; near < 2; near++) {
+        lethe_feature_set s;
+        float *out = NULL;
+        assert_ok(lethe_features_select(&s, &f, &r, near ? &n : NULL, &o, &err), &err);
+        assert_int_equal(s.n, 3);
+        assert_ok(lethe_feature_set_evidence(&s, &out, &err), &err);
+        for (size_t i = 0; i < s.n; i++) {
+            size_t j = (size_t)s.item[i].index;
+            double p = ((double)forget_fires[j] + 0.5) / 10001;
+            double q = ((double)retain_fires[j] + 0.5) / 20001;
+            double q2 = ((double)near_fires[j] + 0.5) / 10001;
+            if (near && q2 > q) q = q2;
+            assert_true(fabs((double)out[2 * i] - log(p / q)) < 1e-6);
+            assert_true(fabs((double)out[2 * i + 1] - log((1 - p) / (1 - q))) < 1e-8);
+        }
+        lethe_free(out);
+        s.forget_tokens = 0; /* as of a file that does not say */
+        assert_ok(lethe_feature_set_evidence(&s, &out, &err), &err);
+        for (size_t i = 0; i < 2 * s.n; i++) assert_true(isnan(out[i]));
+        lethe_free(out);
+        lethe_feature_set_free(&s);
+    }
+    lethe_feature_counts_free(&f);
+    lethe_feature_counts_free(&r);
+    lethe_feature_counts_free(&n);
+}
+
 static void near_texts(void **state) {
     (void)state;
     static const uint64_t near_fires[M] = {0, 200, 40, 0, 0, 0};
@@ -292,7 +327,7 @@ int main(void) {
         cmocka_unit_test(near_texts),  cmocka_unit_test(scaled_options),
         cmocka_unit_test(none_left),   cmocka_unit_test(bad_options),
         cmocka_unit_test(names),       cmocka_unit_test(skipped_tokens),
-        cmocka_unit_test(no_memory),
+        cmocka_unit_test(evidence),    cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

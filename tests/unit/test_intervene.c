@@ -25,7 +25,7 @@
 static lethe_err err;
 static lethe_sae sae;
 static lethe_patch patch;
-static float x[ROWS * D], mean[N];
+static float x[ROWS * D], mean[N], evidence[2 * N];
 static double z[ROWS][2][N]; /* activations where feature i fired by the exact, the compact gate */
 static const int32_t feature[N] = {3, 50, 7, 22, 41, 0, 63, 12, 30, 9, 17};
 
@@ -37,10 +37,15 @@ static void fill(void) {
     for (size_t i = 0; i < D; i++) sae.b_dec[i] = (float)lethe_rng_normal(&r);
     for (size_t i = 0; i < M * D; i++) sae.W_dec[i] *= 1.5f; /* rows that are not unit */
     for (size_t i = 0; i < ROWS * D; i++) x[i] = 2 * (float)lethe_rng_normal(&r);
-    for (size_t i = 0; i < N; i++) mean[i] = 1 + 0.25f * (float)i;
+    for (size_t i = 0; i < N; i++) {
+        mean[i] = 1 + 0.25f * (float)i;
+        evidence[2 * i] = 0.25f + 0.125f * (float)i;
+        evidence[2 * i + 1] = -0.0625f * (float)(i % 4);
+    }
     assert_ok(lethe_patch_from_sae(&patch, &sae, feature, N, &err), &err);
     for (size_t i = 0; i < N; i++) patch.threshold[i] = 1 + 0.25f * (float)i;
     memcpy(patch.mean, mean, sizeof mean);
+    memcpy(patch.evidence, evidence, sizeof evidence);
     lethe_codes c;
     lethe_encoder e;
     assert_ok(lethe_codes_alloc(&c, ROWS, K, &err), &err);
@@ -91,7 +96,9 @@ static void by_the_formula(const lethe_intervention *how, int gate, size_t t, do
 static lethe_ablation *open_it(int gate, const lethe_intervention *how) {
     lethe_ablation *a = NULL;
     if (gate == 0)
-        assert_ok(lethe_ablation_open_with(&a, &sae, feature, N, mean, how, &err), &err);
+        assert_ok(lethe_ablation_open_with(&a, &sae, feature, N,
+                                           &(lethe_feature_facts){mean, evidence}, how, &err),
+                  &err);
     else
         assert_ok(lethe_ablation_open_patch(&a, &patch, &err), &err);
     assert_ok(lethe_ablation_set(a, how, &err), &err);
@@ -204,11 +211,17 @@ static void choosing(void **state) {
     const float other_mean[] = {2, 3};
     lethe_ablation *a = open_it(0, &all[0]), *b = NULL;
     apply(a, want, ROWS);
-    assert_int_equal(lethe_ablation_choose(a, bad, 2, other_mean, &all[2], &err), LETHE_USAGE);
+    assert_int_equal(
+        lethe_ablation_choose(a, bad, 2, &(lethe_feature_facts){other_mean, NULL}, &all[2], &err),
+        LETHE_USAGE);
     apply(a, y, ROWS);
     assert_memory_equal(y, want, sizeof y);
-    assert_ok(lethe_ablation_choose(a, other, 2, other_mean, &all[2], &err), &err);
-    assert_ok(lethe_ablation_open_with(&b, &sae, other, 2, other_mean, &all[2], &err), &err);
+    assert_ok(
+        lethe_ablation_choose(a, other, 2, &(lethe_feature_facts){other_mean, NULL}, &all[2], &err),
+        &err);
+    assert_ok(lethe_ablation_open_with(&b, &sae, other, 2, &(lethe_feature_facts){other_mean, NULL},
+                                       &all[2], &err),
+              &err);
     apply(a, y, ROWS);
     apply(b, want, ROWS);
     assert_memory_equal(y, want, sizeof y);
@@ -228,7 +241,7 @@ static void guarded(void **state) {
             apply(a, free_y, ROWS);
             how.guard = true;
             how.guard_window = 8;
-            how.guard_share = gate ? 0.5 : 0.999;
+            how.guard_threshold = gate ? 0.5 : 0.999;
             assert_ok(lethe_ablation_set(a, &how, &err), &err);
             lethe_ablation_reset_stats(a);
             apply(a, y, ROWS);
@@ -241,7 +254,7 @@ static void guarded(void **state) {
                     for (size_t f = 0; f < N; f++) any |= z[i][gate][f] > 0;
                     in_window += any;
                 }
-                if (opened == ROWS && (double)in_window / 8 > how.guard_share) opened = t;
+                if (opened == ROWS && (double)in_window / 8 > how.guard_threshold) opened = t;
                 fired += in_window > 0;
                 const float *want = t >= opened ? free_y : x;
                 assert_memory_equal(y + t * D, want + t * D, D * sizeof *x);
@@ -254,6 +267,55 @@ static void guarded(void **state) {
         }
 }
 
+/* e_t of guard.h. */
+static double says(int gate, size_t t) {
+    double sum = 0;
+    for (size_t i = 0; i < N; i++) sum += (double)evidence[2 * i + (z[t][gate][i] > 0 ? 0 : 1)];
+    return sum;
+}
+
+/* The same by evidence: the sum that ordinary rows take away from. */
+static void guarded_by_evidence(void **state) {
+    (void)state;
+    static float free_y[ROWS * D], y[ROWS * D], again[ROWS * D];
+    for (size_t m = 0; m < METHODS; m++)
+        for (int gate = 0; gate < 2; gate++) {
+            lethe_intervention how = all[m];
+            lethe_ablation *a = open_it(gate, &how);
+            apply(a, free_y, ROWS);
+            double sum = 0, most = 0;
+            for (size_t t = 0; t < 20; t++) {
+                sum = fmax(0, sum + says(gate, t));
+                most = fmax(most, sum);
+            }
+            how.guard = true;
+            how.guard_by = LETHE_GUARD_EVIDENCE;
+            how.guard_threshold = most + 1e-3; /* opens some time after row 20 */
+            assert_ok(lethe_ablation_set(a, &how, &err), &err);
+            apply(a, y, ROWS);
+            size_t opened = ROWS;
+            sum = 0;
+            for (size_t t = 0; t < ROWS; t++) {
+                sum = fmax(0, sum + says(gate, t));
+                if (opened == ROWS && sum > how.guard_threshold) opened = t;
+                const float *want = t >= opened ? free_y : x;
+                assert_memory_equal(y + t * D, want + t * D, D * sizeof *x);
+            }
+            assert_true(opened >= 20 && opened < ROWS);
+            assert_ok(lethe_ablation_set(a, &how, &err), &err); /* forgets the sequence */
+            apply(a, again, 1);
+            assert_memory_equal(again, y, sizeof y);
+            lethe_ablation_close(&a);
+        }
+    lethe_intervention how = all[0];
+    how.guard = true;
+    how.guard_by = LETHE_GUARD_EVIDENCE;
+    how.guard_threshold = 1;
+    lethe_ablation *a;
+    assert_int_equal(lethe_ablation_open_with(&a, &sae, feature, N, NULL, &how, &err), LETHE_USAGE);
+    assert_non_null(strstr(err.text, "how often the features fire on the texts"));
+}
+
 static void bad_numbers(void **state) {
     (void)state;
     static const struct {
@@ -264,9 +326,11 @@ static void bad_numbers(void **state) {
         {{.method = LETHE_METHOD_CLAMP, .strength = INFINITY}, "--strength is inf"},
         {{.method = LETHE_METHOD_CLAMP, .strength = -1}, "--strength is -1, must be 0 or more"},
         {{.method = LETHE_METHOD_DIRECTION, .strength = -0.5}, "--strength is -0.5"},
-        {{.guard = true, .guard_share = 1.5}, "--guard is 1.5"},
-        {{.guard = true, .guard_share = -0.1}, "--guard is -0.1"},
-        {{.guard = true, .guard_share = NAN}, "--guard is nan"},
+        {{.guard = true, .guard_threshold = 1.5}, "--guard is 1.5"},
+        {{.guard = true, .guard_threshold = -0.1}, "--guard is -0.1"},
+        {{.guard = true, .guard_threshold = NAN}, "--guard is nan"},
+        {{.guard = true, .guard_by = LETHE_GUARD_EVIDENCE, .guard_threshold = -1},
+         "--guard is -1, must be 0 or more nats"},
         {{.method = LETHE_METHOD_COUNT}, "--method must be"},
     };
     lethe_ablation *a = open_it(0, &all[0]);
@@ -308,7 +372,7 @@ static lethe_ablation *open_on(int s, double scale, double guard) {
     lethe_ablation *a = NULL;
     lethe_intervention how = lethe_intervention_scale(scale);
     how.guard = guard >= 0;
-    how.guard_share = guard;
+    how.guard_threshold = guard;
     how.guard_window = 8;
     assert_ok(lethe_ablation_open_with(&a, &lm_sae[s], lm_feature, 40, NULL, &how, &err), &err);
     return a;
@@ -439,9 +503,13 @@ int main(void) {
     fill();
     open_model();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(methods),     cmocka_unit_test(choosing),
-        cmocka_unit_test(guarded),     cmocka_unit_test(bad_numbers),
-        cmocka_unit_test(two_at_once), cmocka_unit_test(guard_with_a_cache),
+        cmocka_unit_test(methods),
+        cmocka_unit_test(choosing),
+        cmocka_unit_test(guarded),
+        cmocka_unit_test(guarded_by_evidence),
+        cmocka_unit_test(bad_numbers),
+        cmocka_unit_test(two_at_once),
+        cmocka_unit_test(guard_with_a_cache),
         cmocka_unit_test(sequences),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

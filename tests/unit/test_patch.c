@@ -245,10 +245,12 @@ static void other_methods(void **state) {
         {.method = LETHE_METHOD_CLAMP, .strength = 2, .unit = LETHE_CLAMP_NORM},
         {.method = LETHE_METHOD_DIRECTION, .strength = 1},
         {.method = LETHE_METHOD_DIRECTION, .strength = 0.1, .gated = true},
-        {.strength = -3, .guard = true, .guard_share = 0.1, .guard_window = 7},
+        {.strength = -3, .guard = true, .guard_threshold = 0.1, .guard_window = 7},
+        {.strength = -3, .guard = true, .guard_by = LETHE_GUARD_EVIDENCE, .guard_threshold = 5.5},
     };
     const lethe_intervention before = original.how;
     for (size_t i = 0; i < N; i++) original.mean[i] = 1 + (float)i;
+    for (size_t i = 0; i < 2 * N; i++) original.evidence[i] = 2 - (float)i;
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
         lethe_patch p = {0};
         original.how = each[i];
@@ -259,8 +261,10 @@ static void other_methods(void **state) {
         assert_int_equal(p.how.unit, each[i].unit);
         assert_int_equal(p.how.gated, each[i].gated);
         assert_int_equal(p.how.guard, each[i].guard);
-        assert_true(p.how.guard_share == each[i].guard_share);
+        assert_true(p.how.guard_threshold == each[i].guard_threshold);
+        assert_int_equal(p.how.guard_by, each[i].guard_by);
         assert_int_equal(p.how.guard_window, each[i].guard_window);
+        assert_memory_equal(p.evidence, original.evidence, 2 * N * sizeof(float));
         assert_memory_equal(p.mean, original.mean, N * sizeof(float));
         assert_memory_equal(p.centre, original.centre, N * sizeof(float));
         lethe_patch_free(&p);
@@ -274,9 +278,13 @@ static void other_methods(void **state) {
     assert_ok(lethe_patch_save(&original, bad, &err), &err);
     refuse("--strength is -1", "negative");
     original.how = each[4];
-    original.how.guard_share = 2;
+    original.how.guard_threshold = 2;
     assert_ok(lethe_patch_save(&original, bad, &err), &err);
     refuse("--guard is 2", "a share of 2");
+    original.how = each[5];
+    original.evidence[3] = NAN;
+    assert_ok(lethe_patch_save(&original, bad, &err), &err);
+    refuse("\"evidence\"", "a guard by evidence without any");
     original.how = before;
     write_bad(-1, NO_FLAW, "method", "burn"); /* what it writes lacks the newer tensors */
     refuse("\"method\" is \"burn\", want scale, clamp or direction", "");
@@ -285,7 +293,7 @@ static void other_methods(void **state) {
     lethe_patch p = {0};
     write_bad(-1, NO_FLAW, NULL, NULL);
     assert_ok(lethe_patch_load(&p, bad, &err), &err);
-    assert_true(isnan(p.centre[0]) && isnan(p.mean[N - 1]));
+    assert_true(isnan(p.centre[0]) && isnan(p.mean[N - 1]) && isnan(p.evidence[2 * N - 1]));
     assert_int_equal(p.how.method, LETHE_METHOD_SCALE);
     lethe_patch_free(&p);
 }

@@ -19,7 +19,7 @@ static void check_within(const lethe_tune_space *s, const lethe_genome *g) {
     assert_true(p.layer == 3 || p.layer == 5 || p.layer == 8);
     assert_true(p.num_features > 0);
     lethe_intervention how = p.how;
-    how.guard_share = 0.5;
+    how.guard_threshold = 0.5;
     lethe_err err = {0};
     assert_ok(lethe_intervention_check(&how, &err), &err);
 }
@@ -96,7 +96,7 @@ static void test_select(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_start), cmocka_unit_test(test_child), cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_start), cmocka_unit_test(test_child),  cmocka_unit_test(test_seed),
         cmocka_unit_test(test_near),  cmocka_unit_test(test_select),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -221,13 +221,18 @@ static json_t *removal_json(const builder *b, const source *s) {
     lethe_strbuf text = {0};
     lethe_strbuf_addf(&text, "%s, strength %g%s; ", lethe_method_name(how->method), how->strength,
                       how->gated ? ", gated" : "");
-    if (how->guard)
-        lethe_strbuf_addf(&text, "guard %.3g over %zu tokens; ", how->guard_share,
+    bool share = how->guard_by == LETHE_GUARD_SHARE;
+    if (how->guard && share)
+        lethe_strbuf_addf(&text, "guard %.3g over %zu tokens; ", how->guard_threshold,
                           how->guard_window);
+    else if (how->guard)
+        lethe_strbuf_addf(&text, "guard %.3g nats of evidence; ", how->guard_threshold);
     lethe_strbuf_addf(&text, "%zu features; %s gate", n, compact ? "compact" : "exact");
-    json_t *guard = how->guard ? json_pack("{s:o, s:I}", "share", lethe_json_real(how->guard_share),
-                                           "window", (json_int_t)how->guard_window)
+    json_t *guard = how->guard ? json_pack("{s:o}", lethe_guard_by_name(how->guard_by),
+                                           lethe_json_real(how->guard_threshold))
                                : json_null();
+    if (how->guard && share)
+        json_object_set_new(guard, "window", json_integer((json_int_t)how->guard_window));
     json_t *j = json_pack(
         "{s:s, s:o, s:i, s:s, s:s, s:o, s:s, s:I, s:o, s:s, s:o}", "id", s->id, "name",
         lethe_json_text(s->name, strlen(s->name)), "layer", s->layer, "hook",
