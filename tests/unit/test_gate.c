@@ -222,7 +222,7 @@ static void no_memory(void **state) {
         if (st) assert_int_equal(st, LETHE_NOMEM);
         lethe_ablation_close(&a);
         lethe_patch_free(&p);
-        assert_true(k < 20);
+        assert_true(k < 24);
     }
     assert_ok(st, &err);
 }
