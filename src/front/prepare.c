@@ -115,9 +115,9 @@ static lethe_status method_from_patch(lethe_invocation *in, const lethe_patch *p
     if (how->guard && how->guard_by == LETHE_GUARD_SHARE && !given(in, "guard-window"))
         c->guard_window = (int64_t)how->guard_window;
     if (given(in, "guard")) return LETHE_OK;
-    char share[40];
-    snprintf(share, sizeof share, how->guard ? "%.17g" : "off", how->guard_threshold);
-    return set(c, "guard", share, err);
+    char threshold[40];
+    snprintf(threshold, sizeof threshold, how->guard ? "%.17g" : "off", how->guard_threshold);
+    return set(c, "guard", threshold, err);
 }
 
 /* Settings that say how a removal is done; several patches each bring their own. */
@@ -185,15 +185,15 @@ static lethe_status check_guard(lethe_invocation *in, lethe_err *err) {
     if (by && !strcmp(c->guard, "off"))
         return lethe_fail(err, LETHE_USAGE, "--guard-by is for --guard auto or a number");
     const char *share = lethe_guard_by_name(LETHE_GUARD_SHARE);
-    bool was_share = !strcmp(c->guard_by, share);
-    if (window && by && !was_share)
+    bool by_share = !strcmp(c->guard_by, share);
+    if (window && by && !by_share)
         return lethe_fail(err, LETHE_USAGE, "--guard-window is for --guard-by share");
     if (window && !by) LETHE_TRY(set(c, "guard-by", share, err));
-    if (number && !x && (by || (window && !was_share)))
+    if (number && !x && (by || (window && !by_share)))
         return lethe_fail(err, LETHE_USAGE,
                           "--guard-by %s wants a number of its own, or auto: add --guard",
                           c->guard_by);
-    if (number && x && !by && !window && !was_share)
+    if (number && x && !by && !window && !by_share)
         return lethe_fail(err, LETHE_USAGE,
                           "--guard %s: a share of positions or nats of evidence? add --guard-by "
                           "share, or --guard-by evidence as the settings have it",

@@ -198,9 +198,8 @@ const lethe_setting lethe_settings[] = {
      "and of the near windows do not pass"},
     {"guard-by", NULL, LETHE_KIND_STR, AT(guard_by), EVAL | PATCH | USE, KEEP, "share",
      "share|evidence",
-     "share of the last positions at which a chosen feature fires, 0 to 1; or the evidence that "
-     "the "
-     "features give for the forget text, in nats: it opens at the first telling words"},
+     "share of the last positions at which a chosen feature fires, 0 to 1; or the evidence for the "
+     "forget text that the features give, in nats: it opens at the first telling words"},
     {"guard-window", NULL, LETHE_KIND_INT, AT(guard_window), EVAL | PATCH | USE, KEEP, "16", "N",
      "--guard-by share: of the last N positions; 0: of all so far"},
     {"special-too", NULL, LETHE_KIND_FLAG, AT(special_too), EVAL | PATCH | USE, KEEP, NULL, NULL,

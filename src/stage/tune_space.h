@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * What a search may try: a removal as a string of genes, each a place in a short list of values.
- * Lists in order (features, strengths) change by a step or two, the others to any value. All draws
- * depend on the seed and the trial's number alone, so a search that was interrupted goes on as if
- * it had not been.
+ * Lists in order (features, strengths, guards) change by a step or two, the others to any value.
+ * All draws depend on the seed and the trial's number alone, so a search that was interrupted goes
+ * on as if it had not been.
  */
 #ifndef LETHE_STAGE_TUNE_SPACE_H
 #define LETHE_STAGE_TUNE_SPACE_H
