@@ -61,6 +61,14 @@ typedef struct lethe_bound {
     size_t w_out_stride;
 } lethe_bound;
 
+/* Bytes that sift wants for nb latents of ld digits and nt tokens: the digits in another order, and
+ * the tokens' numbers of the bounds side by side. nb ld is a multiple of the alignment of a float.
+ */
+static inline size_t lethe_sift_scratch(size_t nb, size_t ld, size_t nt, size_t sets,
+                                        size_t outliers) {
+    return nb * ld + nt * (3 + sets + outliers) * sizeof(float);
+}
+
 /* What sift has let pass of one token, in the order in which it was met. */
 typedef struct lethe_hits {
     size_t count;
@@ -111,8 +119,8 @@ typedef struct lethe_kernels {
                       size_t ld);
 
     /* Writes the places i < n (rising; room for n) whose upper bound
-     *     scale w_scale[i] c[i] + bias[i] + err w_norm[i] + norm w_err[i]
-     *         + sum over o < outliers of x_out[o] w_out[o, i]
+     *     scale w_scale[i] c[i] + err w_norm[i] + norm w_err[i]
+     *         + sum over o < outliers of x_out[o] w_out[o, i] + bias[i]
      * is not below the threshold (a NaN is not) into hit; returns their number. */
     size_t (*may_pass)(const int32_t *c, size_t n, const lethe_bound *b, int32_t *hit);
 
@@ -120,11 +128,12 @@ typedef struct lethe_kernels {
      * each of the nt tokens and each of the `sets` bounds, bound[s nt + i], the hits among the nb
      * latents are added to hits[s nt + i], latent j as place `first` + j, rising. Each has room for
      * nb + LETHE_SIFT_SLACK more (what lies beyond the new count is overwritten). nb is a multiple
-     * of 16; what belongs to the latents is the same in all bounds of a set; scratch: nb ld bytes.
+     * of 16; the bounds of a token differ in bias and threshold alone, and those of a set have the
+     * latents' numbers in common; scratch: lethe_sift_scratch bytes, aligned as a float.
      * next: NULL or nb ld bytes that the next call will read as b, fetched meanwhile. */
     void (*sift)(const uint8_t *a, size_t nt, const int8_t *b, const int32_t *b_sum, size_t nb,
                  size_t ld, const lethe_bound *bound, size_t sets, int32_t first, lethe_hits *hits,
-                 const int8_t *next, int8_t *scratch);
+                 const int8_t *next, void *scratch);
 
     /* One Adam update of n parameters, with g' = grad_scale g (g NULL: a zero gradient):
      *     m1 += (g' - m1) (1 - beta1)

@@ -256,13 +256,12 @@ static inline __m256 upper_bound(const int32_t *c, size_t i, const lethe_bound *
     __m256i ci = _mm256_loadu_si256((const __m256i *)(const void *)(c + i));
     __m256 scale = _mm256_mul_ps(_mm256_set1_ps(b->scale), _mm256_loadu_ps(b->w_scale + i));
     __m256 u = _mm256_mul_ps(_mm256_cvtepi32_ps(ci), scale);
-    u = _mm256_add_ps(u, _mm256_loadu_ps(b->bias + i));
     u = add_product(u, _mm256_set1_ps(b->err), _mm256_loadu_ps(b->w_norm + i));
     u = add_product(u, _mm256_set1_ps(b->norm), _mm256_loadu_ps(b->w_err + i));
     for (size_t o = 0; o < b->outliers; o++)
         u = add_product(u, _mm256_set1_ps(b->x_out[o]),
                         _mm256_loadu_ps(b->w_out + o * b->w_out_stride + i));
-    return u;
+    return _mm256_add_ps(u, _mm256_loadu_ps(b->bias + i));
 }
 
 static size_t avx2_may_pass(const int32_t *c, size_t n, const lethe_bound *b, int32_t *hit) {
@@ -274,11 +273,12 @@ static size_t avx2_may_pass(const int32_t *c, size_t n, const lethe_bound *b, in
             hit[hits++] = (int32_t)i + __builtin_ctz(bits);
     }
     for (; i < n; i++) {
-        float u = (float)c[i] * (b->scale * b->w_scale[i]) + b->bias[i];
+        float u = (float)c[i] * (b->scale * b->w_scale[i]);
         u = u + b->err * b->w_norm[i];
         u = u + b->norm * b->w_err[i];
         for (size_t o = 0; o < b->outliers; o++)
             u = u + b->x_out[o] * b->w_out[o * b->w_out_stride + i];
+        u = u + b->bias[i];
         if (!(u < b->threshold)) hit[hits++] = (int32_t)i;
     }
     return hits;

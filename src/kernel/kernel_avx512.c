@@ -221,12 +221,12 @@ static size_t avx512_may_pass(const int32_t *c, size_t n, const lethe_bound *b, 
         __mmask16 k = n - i < LANES ? tail_mask(n - i) : 0xffff;
         __m512 u = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(k, c + i));
         u = _mm512_mul_ps(u, _mm512_mul_ps(scale, _mm512_maskz_loadu_ps(k, b->w_scale + i)));
-        u = _mm512_add_ps(u, _mm512_maskz_loadu_ps(k, b->bias + i));
         u = add_product(u, err, _mm512_maskz_loadu_ps(k, b->w_norm + i));
         u = add_product(u, norm, _mm512_maskz_loadu_ps(k, b->w_err + i));
         for (size_t o = 0; o < b->outliers; o++)
             u = add_product(u, _mm512_set1_ps(b->x_out[o]),
                             _mm512_maskz_loadu_ps(k, b->w_out + o * b->w_out_stride + i));
+        u = _mm512_add_ps(u, _mm512_maskz_loadu_ps(k, b->bias + i));
         __mmask16 pass = _mm512_mask_cmp_ps_mask(k, u, threshold, _CMP_NLT_UQ);
         if (pass) {
             _mm512_mask_compressstoreu_epi32(hit + hits, pass, place);

@@ -160,33 +160,32 @@ static void pack16(int8_t *out, const int8_t *rows, size_t ld) {
     }
 }
 
-/* What belongs to sixteen latents from place j on, for all tokens of a set. */
-typedef struct sixteen {
-    __m512 scale, norm, err, bias;
-    __m512i place;
-} sixteen;
-
-static inline sixteen sixteen_from(const lethe_bound *b, size_t j, int32_t first) {
-    return (sixteen){.scale = _mm512_loadu_ps(b->w_scale + j),
-                     .norm = _mm512_loadu_ps(b->w_norm + j),
-                     .err = _mm512_loadu_ps(b->w_err + j),
-                     .bias = _mm512_loadu_ps(b->bias + j),
-                     .place = _mm512_add_epi32(
-                         _mm512_set1_epi32(first + (int32_t)j),
-                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))};
+static inline __m512i places_from(int32_t first) {
+    return _mm512_add_epi32(_mm512_set1_epi32(first), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8,
+                                                                        9, 10, 11, 12, 13, 14, 15));
 }
 
-/* Which of them may pass for one token. */
-static inline __mmask16 may_pass(__m512i c, const sixteen *w, size_t j, const lethe_bound *b) {
-    __m512 u =
-        _mm512_mul_ps(_mm512_cvtepi32_ps(c), _mm512_mul_ps(_mm512_set1_ps(b->scale), w->scale));
-    u = _mm512_add_ps(u, w->bias);
-    u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(b->err), w->norm));
-    u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(b->norm), w->err));
-    for (size_t o = 0; o < b->outliers; o++)
-        u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(b->x_out[o]),
-                                           _mm512_loadu_ps(b->w_out + o * b->w_out_stride + j)));
-    return _mm512_cmp_ps_mask(u, _mm512_set1_ps(b->threshold), _CMP_NLT_UQ);
+/* The tokens' numbers of the bounds, side by side: those of twelve are a line of the cache each. */
+typedef struct token_side {
+    float *scale, *err, *norm; /* [nt] */
+    float *threshold;          /* [sets, nt] */
+    float *x_out;              /* [outliers, nt] */
+} token_side;
+
+static token_side token_side_from(float *scratch, const lethe_bound *b, size_t nt, size_t sets) {
+    token_side t = {.scale = scratch,
+                    .err = scratch + nt,
+                    .norm = scratch + 2 * nt,
+                    .threshold = scratch + 3 * nt,
+                    .x_out = scratch + (3 + sets) * nt};
+    for (size_t i = 0; i < nt; i++) {
+        t.scale[i] = b[i].scale;
+        t.err[i] = b[i].err;
+        t.norm[i] = b[i].norm;
+        for (size_t o = 0; o < b[i].outliers; o++) t.x_out[o * nt + i] = b[i].x_out[o];
+    }
+    for (size_t r = 0; r < sets * nt; r++) t.threshold[r] = b[r].threshold;
+    return t;
 }
 
 /* Adds those to a token's hits; whole registers, as a store under a mask is slow. */
@@ -202,6 +201,7 @@ typedef struct sifting {
     size_t nt, nb, ld, sets;
     const int32_t *b_sum;
     const lethe_bound *bound;
+    token_side token;
     int32_t first;
     lethe_hits *hits;
     const char *next;        /* what is left to fetch */
@@ -215,6 +215,30 @@ static inline void fetch_share(sifting *s) {
     for (size_t l = 0; l < n; l += 64) _mm_prefetch(s->next + l, _MM_HINT_T1);
     s->next += n;
     s->next_size -= n;
+}
+
+/* Upper bounds of sixteen latents from place j on for tokens i .. i + na - 1, but for the bias:
+ * that is a set's own. */
+static inline __attribute__((always_inline)) void bounds_without_bias(__m512 *upper,
+                                                                      const __m512i *c,
+                                                                      const sifting *s, size_t i,
+                                                                      size_t na, size_t j) {
+    const lethe_bound *b = s->bound; /* the latents' numbers are the same in all */
+    const token_side *t = &s->token;
+    const __m512 scale = _mm512_loadu_ps(b->w_scale + j), norm = _mm512_loadu_ps(b->w_norm + j);
+    const __m512 err = _mm512_loadu_ps(b->w_err + j);
+    for (size_t q = 0; q < na; q++) {
+        __m512 u = _mm512_mul_ps(_mm512_cvtepi32_ps(c[q]),
+                                 _mm512_mul_ps(_mm512_set1_ps(t->scale[i + q]), scale));
+        u = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(t->err[i + q]), norm));
+        upper[q] = _mm512_add_ps(u, _mm512_mul_ps(_mm512_set1_ps(t->norm[i + q]), err));
+    }
+    for (size_t o = 0; o < b->outliers; o++) {
+        const __m512 w = _mm512_loadu_ps(b->w_out + o * b->w_out_stride + j);
+        const float *x = t->x_out + o * s->nt + i;
+        for (size_t q = 0; q < na; q++)
+            upper[q] = _mm512_add_ps(upper[q], _mm512_mul_ps(_mm512_set1_ps(x[q]), w));
+    }
 }
 
 /* Tokens i .. i + na - 1 by the latents of one or two packed registers from place j on: na times
@@ -258,19 +282,23 @@ sift_some(sifting *s, size_t i, size_t na, size_t j, size_t wide, const int8_t *
     }
     for (size_t v = 0; v < wide; v++) {
         size_t place = j + 16 * v;
+        const __m512i places = places_from(s->first + (int32_t)place);
+        __m512 upper[12];
+        bounds_without_bias(upper, sum[v], s, i, na, place);
         for (size_t set = 0; set < s->sets; set++) {
-            size_t at = set * s->nt + i;
-            const sixteen w = sixteen_from(s->bound + at, place, s->first);
+            const float *threshold = s->token.threshold + set * s->nt + i;
+            const __m512 bias = _mm512_loadu_ps(s->bound[set * s->nt].bias + place);
             __mmask16 pass[12];
             unsigned some = 0;
             for (size_t q = 0; q < na; q++) {
-                pass[q] = may_pass(sum[v][q], &w, place, s->bound + at + q);
+                pass[q] = _mm512_cmp_ps_mask(_mm512_add_ps(upper[q], bias),
+                                             _mm512_set1_ps(threshold[q]), _CMP_NLT_UQ);
                 some |= (unsigned)(pass[q] != 0) << q;
             }
             /* One branch that cannot be foretold for all tokens, not one for each. */
             for (; some; some &= some - 1) {
                 size_t q = (size_t)__builtin_ctz(some);
-                add_hits(s->hits + at + q, pass[q], w.place, sum[v][q]);
+                add_hits(s->hits + set * s->nt + i + q, pass[q], places, sum[v][q]);
             }
         }
     }
@@ -286,7 +314,9 @@ static inline __attribute__((always_inline)) void sift_wide(sifting *s, size_t j
 
 static void vnni_sift(const uint8_t *a, size_t nt, const int8_t *b, const int32_t *b_sum, size_t nb,
                       size_t ld, const lethe_bound *bound, size_t sets, int32_t first,
-                      lethe_hits *hits, const int8_t *next, int8_t *scratch) {
+                      lethe_hits *hits, const int8_t *next, void *scratch) {
+    int8_t *packed = scratch;
+    float *behind = (float *)(void *)(packed + nb * ld);
     sifting s = {.a = a,
                  .nt = nt,
                  .nb = nb,
@@ -294,16 +324,17 @@ static void vnni_sift(const uint8_t *a, size_t nt, const int8_t *b, const int32_
                  .sets = sets,
                  .b_sum = b_sum,
                  .bound = bound,
+                 .token = token_side_from(behind, bound, nt, sets),
                  .first = first,
                  .hits = hits,
                  .next = (const char *)next,
                  .next_size = next ? nb * ld : 0};
     size_t turns = (nb + 31) / 32 * (nt / 12 + nt % 12 / 4 + nt % 4);
     s.share = turns ? (nb * ld / turns / 64 + 1) * 64 : 0;
-    for (size_t j = 0; j < nb; j += 16) pack16(scratch + j * ld, b + j * ld, ld);
+    for (size_t j = 0; j < nb; j += 16) pack16(packed + j * ld, b + j * ld, ld);
     size_t j = 0;
-    for (; j + 32 <= nb; j += 32) sift_wide(&s, j, 2, scratch + j * ld);
-    for (; j < nb; j += 16) sift_wide(&s, j, 1, scratch + j * ld);
+    for (; j + 32 <= nb; j += 32) sift_wide(&s, j, 2, packed + j * ld);
+    for (; j < nb; j += 16) sift_wide(&s, j, 1, packed + j * ld);
 }
 
 void lethe_overlay_avx512vnni(lethe_kernels *k) {

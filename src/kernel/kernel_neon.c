@@ -234,12 +234,11 @@ static void neon_digits(const float *v, size_t n, int8_t *hi, int8_t *lo, lethe_
 static inline float32x4_t upper_bound(const int32_t *c, size_t i, const lethe_bound *b) {
     float32x4_t scale = vmulq_f32(vdupq_n_f32(b->scale), vld1q_f32(b->w_scale + i));
     float32x4_t u = vmulq_f32(vcvtq_f32_s32(vld1q_s32(c + i)), scale);
-    u = vaddq_f32(u, vld1q_f32(b->bias + i));
     u = add_product(u, vdupq_n_f32(b->err), vld1q_f32(b->w_norm + i));
     u = add_product(u, vdupq_n_f32(b->norm), vld1q_f32(b->w_err + i));
     for (size_t o = 0; o < b->outliers; o++)
         u = add_product(u, vdupq_n_f32(b->x_out[o]), vld1q_f32(b->w_out + o * b->w_out_stride + i));
-    return u;
+    return vaddq_f32(u, vld1q_f32(b->bias + i));
 }
 
 static size_t neon_may_pass(const int32_t *c, size_t n, const lethe_bound *b, int32_t *hit) {
@@ -252,11 +251,12 @@ static size_t neon_may_pass(const int32_t *c, size_t n, const lethe_bound *b, in
             hit[hits++] = (int32_t)i + __builtin_ctzll(bits) / 16;
     }
     for (; i < n; i++) {
-        float u = (float)c[i] * (b->scale * b->w_scale[i]) + b->bias[i];
+        float u = (float)c[i] * (b->scale * b->w_scale[i]);
         u = u + b->err * b->w_norm[i];
         u = u + b->norm * b->w_err[i];
         for (size_t o = 0; o < b->outliers; o++)
             u = u + b->x_out[o] * b->w_out[o * b->w_out_stride + i];
+        u = u + b->bias[i];
         if (!(u < b->threshold)) hit[hits++] = (int32_t)i;
     }
     return hits;

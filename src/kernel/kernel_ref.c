@@ -118,11 +118,12 @@ static size_t ref_may_pass(const int32_t *restrict c, size_t n, const lethe_boun
                            int32_t *restrict hit) {
     size_t hits = 0;
     for (size_t i = 0; i < n; i++) {
-        float upper = (float)c[i] * (b->scale * b->w_scale[i]) + b->bias[i];
+        float upper = (float)c[i] * (b->scale * b->w_scale[i]);
         upper = upper + b->err * b->w_norm[i];
         upper = upper + b->norm * b->w_err[i];
         for (size_t o = 0; o < b->outliers; o++)
             upper = upper + b->x_out[o] * b->w_out[o * b->w_out_stride + i];
+        upper = upper + b->bias[i];
         hit[hits] = (int32_t)i;
         hits += !(upper < b->threshold);
     }

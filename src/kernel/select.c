@@ -261,7 +261,7 @@ static size_t run_list(const work *w, const uint32_t *token, size_t count, bool 
     size_t threads = (size_t)w->threads, n_again = 0;
     round_of r = {.token = token, .count = count, .pilot = pilot, .ratio = ratio};
     /* Tokens are shared out first: a part of the latents knows less about its threshold. */
-    r.tile_n = min_size(w->job.tile_n, max_size(LETHE_FEW_TOKENS, ceil_div(count, 4 * threads)));
+    r.tile_n = min_size(w->job.tile_n, max_size(LETHE_FEW_TOKENS, ceil_div(count, 2 * threads)));
     size_t tiles = ceil_div(count, r.tile_n), cols = ceil_div(w->job.m, w->job.tile_m);
     r.parts = tiles && tiles < threads ? min_size(ceil_div(2 * threads, tiles), cols) : 1;
 #pragma omp parallel num_threads(w->threads)

@@ -114,7 +114,7 @@ typedef struct lethe_select_bench {
     int32_t *waiting;         /* their lists */
     lethe_reach reach;        /* bounds of one token's hits */
     lethe_todo todo;          /* of one selection */
-    int8_t *packed;           /* [tile_m, ld] scratch of sift */
+    void *sift;               /* its scratch */
     float *lower;             /* room for the lower bounds of a token */
     uint64_t *key;            /* room for the keys of LETHE_FULL_TOKENS top-ks */
     lethe_select_stats stats;

@@ -19,7 +19,7 @@
  * of 12 (what sift takes at a time), latents of 16. */
 #define TOKEN_BYTES (1 << 20)
 #define LATENT_BYTES (3 << 17)
-#define MOST_TOKENS 396
+#define MOST_TOKENS 660
 #define MOST_LATENTS 512
 
 /* Latents at a time for closer looks. The more, the seldomer are a strip of the tokens' digits
@@ -56,7 +56,7 @@ void lethe_select_bench_free(lethe_select_bench *b) {
     void *const all[] = {b->hi,        b->lo,        b->error,       b->own_lo,      b->digits,
                          b->whole,     b->x_out,     b->rest,        b->w_hi,        b->c,
                          b->hit,       b->lower,     b->key,         b->bound,       b->hits,
-                         b->packed,    b->waiting,   b->reach.upper, b->reach.lower, b->reach.spill,
+                         b->sift,      b->waiting,   b->reach.upper, b->reach.lower, b->reach.spill,
                          b->todo.keep, b->todo.next, b->todo.sure,   b->todo.start,  b->todo.token,
                          b->todo.c,    b->todo.lo,   b->todo.hi};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
@@ -107,7 +107,8 @@ lethe_status lethe_select_bench_open(const lethe_select_job *job, size_t threads
     LETHE_TRY(lethe_alloc(&b->hit, nm, sizeof *b->hit, what, err));
     LETHE_TRY(lethe_alloc(&b->bound, nt, job->n_sel * sizeof *b->bound, what, err));
     LETHE_TRY(hits_alloc(job, b, err));
-    LETHE_TRY(lethe_alloc(&b->packed, nm, ld, what, err));
+    LETHE_TRY(lethe_alloc(&b->sift, 1, lethe_sift_scratch(nm, ld, nt, job->n_sel, job->outliers),
+                          what, err));
     LETHE_TRY(lethe_alloc(&b->lower, cap, 2 * threads * sizeof *b->lower, what, err));
     return lethe_alloc(&b->key, k, LETHE_FULL_TOKENS * sizeof *b->key, what, err);
 }

@@ -95,7 +95,7 @@ static void first_look(const lethe_select_job *job, size_t nt, size_t at, size_t
     if (kern->sift && nm % 16 == 0 && nt >= FEW_FOR_SIFT) {
         bool straight_on = next >= nm && !job->from->rows;
         kern->sift(b->hi, nt, w, job->sum_hi + at, nm, ld, b->bound, job->n_sel, (int32_t)at,
-                   b->hits, straight_on ? w + nm * ld : NULL, b->packed);
+                   b->hits, straight_on ? w + nm * ld : NULL, b->sift);
         return;
     }
     kern->dots_i8(b->c, nm, b->hi, nt, w, job->sum_hi + at, nm, ld);

@@ -26,25 +26,28 @@ typedef struct sifted {
 
 static void set_bounds(sifted *s, check_kind kind) {
     size_t outliers = check_below(3), stride = s->nb + 16;
-    static float x_out[MOST_SETS * MOST_TOKENS][2];
+    static float x_out[MOST_TOKENS][2];
     const float *w_scale = check_floats(D, s->nb, kind, check_offset());
     const float *w_norm = check_floats(E, s->nb, kind, check_offset());
-    const float *bias = check_floats(F, s->nb, kind, check_offset());
+    const float *bias = check_floats(F, s->sets * s->nb, kind, check_offset());
     const float *w_out = check_floats(G, stride + s->nb, kind, check_offset());
-    for (size_t r = 0; r < s->sets * s->nt; r++) {
-        x_out[r][0] = check_draw(kind), x_out[r][1] = check_draw(kind);
-        s->bound[r] = (lethe_bound){.scale = check_draw(kind) * 1e-4f,
+    for (size_t i = 0; i < s->nt; i++) {
+        x_out[i][0] = check_draw(kind), x_out[i][1] = check_draw(kind);
+        s->bound[i] = (lethe_bound){.scale = check_draw(kind) * 1e-4f,
                                     .err = check_draw(kind),
                                     .norm = check_draw(kind),
-                                    .threshold = check_draw(kind),
                                     .w_scale = w_scale,
                                     .w_norm = w_norm,
                                     .w_err = w_norm,
-                                    .bias = bias,
                                     .outliers = outliers,
-                                    .x_out = x_out[r],
+                                    .x_out = x_out[i],
                                     .w_out = w_out,
                                     .w_out_stride = stride};
+    }
+    for (size_t r = s->sets * s->nt; r-- > 0;) {
+        s->bound[r] = s->bound[r % s->nt];
+        s->bound[r].threshold = check_draw(kind);
+        s->bound[r].bias = bias + r / s->nt * s->nb;
     }
 }
 
@@ -78,7 +81,8 @@ static void sift_once(const lethe_kernels *k, check_kind kind, size_t nt, size_t
     size_t each = 3 + nb + LETHE_SIFT_SLACK;
     int32_t *hit = check_place(HIT, sets * nt * each * sizeof *hit, check_offset());
     int32_t *c = check_place(PRODUCT, sets * nt * each * sizeof *c, check_offset());
-    int8_t *scratch = check_place(SCRATCH, nb * ld, check_byte_offset());
+    size_t room = lethe_sift_scratch(nb, ld, nt, sets, s.bound->outliers);
+    void *scratch = check_place(SCRATCH, room, check_offset());
     s.first = (int32_t)check_below(1000);
     for (size_t r = 0; r < sets * nt; r++) {
         s.before[r] = check_below(4);

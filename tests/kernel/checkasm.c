@@ -27,7 +27,7 @@
 static const check_slot slots[] = {
     SLOT(dot),        SLOT(sumsq),      SLOT(axpy),   SLOT(scale),
     SLOT(gather_sum), SLOT(gather_dot), SLOT(digits), SLOT(dots_i8),
-    SLOT(dots_rows), SLOT(may_pass),   SLOT(sift),   SLOT(adam),
+    SLOT(dots_rows),  SLOT(may_pass),   SLOT(sift),   SLOT(adam),
 };
 enum { SLOTS = sizeof slots / sizeof *slots, TABLES = 8 };
 
