@@ -68,14 +68,15 @@ float lethe_aux_scale(double norm, double coef) {
 /* Token i from its codes to its slopes, while its rows of W_dec are in the cache; returns
  * |e^ - e|^2. The reference's kind then follows e back through the encoder into x^, dx_hat -= sum
  * of slope * W_enc, which dx_hat's own slopes have waited for. */
-static double token_loss(lethe_trainer *t, size_t i, float scale) {
+static double token_loss(lethe_trainer *t, size_t i, size_t n, float scale) {
     const lethe_kernels *kern = lethe_kernels_get();
     const lethe_sae *s = &t->sae;
     size_t d = s->d, k = t->aux.k, fired = lethe_fired(t->aux.value + i * k, k);
     const int32_t *index = t->aux.index + i * k;
     float *e_hat = t->aux_dx + i * d, *slope = t->aux_slope + i * k;
     memset(e_hat, 0, d * sizeof *e_hat);
-    kern->gather_sum(e_hat, d, s->W_dec, d, index, t->aux.value + i * k, fired, 0);
+    kern->gather_sum(e_hat, d, s->W_dec, d, index, t->aux.value + i * k, fired,
+                     (n - i) * k - fired);
     double sum = lethe_aux_row(e_hat, t->resid + i * d, d, scale);
     lethe_token_slopes(s, index, fired, k, e_hat, slope);
     if (t->recipe.aux != LETHE_AUX_REFERENCE) return sum;
@@ -95,14 +96,13 @@ lethe_status lethe_aux_loss(lethe_trainer *t, size_t n, double *loss, lethe_err 
     if (t->recipe.aux == LETHE_AUX_REFERENCE) {
         LETHE_TRY(select_reference(t, n, err));
     } else {
-        memcpy(t->aux_in, t->centred, n * d * sizeof *t->aux_in);
         norm = lethe_rows_spread(t->resid, n, d, t->mean, t->sum, t->row_scratch);
     }
     lethe_relu(t->aux.value, n * t->aux.k);
     t->aux.n = n;
     float scale = lethe_aux_scale(norm, t->recipe.aux_coef);
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t i = 0; i < n; i++) t->row_scratch[i] = token_loss(t, i, scale);
+    for (size_t i = 0; i < n; i++) t->row_scratch[i] = token_loss(t, i, n, scale);
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += t->row_scratch[i];
     *loss = norm > 0 ? sum / norm : 0;

@@ -158,7 +158,8 @@ static void backward_blocks(lethe_trainer *t, size_t first, size_t end, bool wit
     add_pairs(t, g_enc, t->centred, &t->pairs, t->pairs.slope, from, to, true);
     if (with_aux) {
         add_pairs(t, g_dec, t->aux_dx, &t->aux_pairs, t->aux_pairs.value, from, to, false);
-        add_pairs(t, g_enc, t->aux_in, &t->aux_pairs, t->aux_pairs.slope, from, to, false);
+        add_pairs(t, g_enc, t->aux_in ? t->aux_in : t->centred, &t->aux_pairs, t->aux_pairs.slope,
+                  from, to, false);
     }
     for (size_t b = first; b < end; b++) finish_block(t, b, with_aux, project);
 }

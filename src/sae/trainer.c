@@ -48,11 +48,11 @@ static lethe_status alloc_aux(lethe_trainer *t, size_t d, size_t m, lethe_err *e
         return lethe_fail(err, LETHE_NOMEM, "out of memory: a batch of %zu tokens", n);
     LETHE_TRY(lethe_alloc(&t->dead_bias, m, sizeof *t->dead_bias, "biases of the dead", err));
     LETHE_TRY(lethe_codes_alloc(&t->aux, n, t->recipe.aux_k, err));
-    LETHE_TRY(lethe_alloc(&t->aux_in, n, row, "auxiliary input of a batch", err));
     LETHE_TRY(lethe_alloc(&t->aux_dx, n, row, "auxiliary gradients of a batch", err));
     LETHE_TRY(lethe_alloc(&t->aux_slope, pairs, sizeof *t->aux_slope, "auxiliary slopes", err));
     LETHE_TRY(lethe_pairs_alloc(&t->aux_pairs, m, pairs, err));
     if (t->recipe.aux != LETHE_AUX_REFERENCE) return LETHE_OK;
+    LETHE_TRY(lethe_alloc(&t->aux_in, n, row, "auxiliary input of a batch", err));
     return lethe_alloc(&t->dead_list, m, sizeof *t->dead_list, "list of the dead", err);
 }
 

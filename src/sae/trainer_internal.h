@@ -56,7 +56,7 @@ struct lethe_trainer {
     size_t dead;
     float *dead_bias; /* [m] b_enc of dead latents, -infinity for live ones */
     lethe_codes aux;  /* aux.k: dead latents a token, aux_k_now of them used */
-    float *aux_in;    /* [n, d] what was encoded: centred, or the reference's e - b_dec */
+    float *aux_in;    /* [n, d] what the reference's kind encodes, e - b_dec; else NULL: centred */
     float *aux_dx;    /* [n, d] dL/de^ */
     float *aux_slope; /* [n, aux.k] */
     lethe_pairs aux_pairs;
@@ -90,8 +90,8 @@ bool lethe_latent_dead(const lethe_trainer *t, size_t j);
 bool lethe_aux_begin(lethe_trainer *t);
 
 /* aux.c: from t->centred, t->resid and (LETHE_AUX_NORMALISED) t->aux already selected: the loss,
- * aux_dx, aux_slope and aux_in; the reference's kind also takes its part out of t->dx_hat and then
- * sets t->slope. */
+ * aux_dx and aux_slope; the reference's kind also sets aux_in, takes its part out of t->dx_hat and
+ * then sets t->slope. */
 lethe_status lethe_aux_loss(lethe_trainer *t, size_t n, double *loss, lethe_err *err);
 
 /* aux.c: |e^ - e|^2 of a token's e^ [d], e = -resid [d]; e_hat becomes scale (e^ - e), its gradient
