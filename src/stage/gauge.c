@@ -220,14 +220,15 @@ static lethe_status on_logits(void *user, size_t seq, size_t pos, const float *l
     return LETHE_OK;
 }
 
-static lethe_status run_text(lethe_gauge *g, bool baseline, lethe_gauge_figures *out,
-                             lethe_err *err) {
+static lethe_status run_text(lethe_gauge *g, bool baseline, size_t windows,
+                             lethe_gauge_figures *out, lethe_err *err) {
     out->kl = out->perplexity = NAN;
-    if (!g->rows) return LETHE_OK;
+    if (!windows) return LETHE_OK;
     pass p = {g, baseline, 0, 0};
-    LETHE_TRY(lethe_lm_forward(g->lm, g->seq, g->n_windows, NULL, on_logits, &p, err));
-    out->kl = p.kl / (double)g->rows;
-    out->perplexity = exp(p.nll / (double)g->rows);
+    LETHE_TRY(lethe_lm_forward(g->lm, g->seq, windows, NULL, on_logits, &p, err));
+    double rows = (double)(windows < g->n_windows ? g->offset[windows] : g->rows);
+    out->kl = p.kl / rows;
+    out->perplexity = exp(p.nll / rows);
     return LETHE_OK;
 }
 
@@ -266,7 +267,7 @@ static lethe_status measure(lethe_gauge *g, bool baseline, lethe_gauge_enough_fn
                             lethe_gauge_figures *out, lethe_err *err) {
     lethe_gauge_figures f = {0};
     double start = lethe_seconds();
-    LETHE_TRY(run_text(g, baseline, &f, err));
+    LETHE_TRY(run_text(g, baseline, g->n_windows, &f, err));
     LETHE_TRY(score(g, &g->retain, err));
     means(&g->retain, SIZE_MAX, &f.retain_recall, &f.retain_logprob);
     LETHE_TRY(score(g, &g->forget, err));
@@ -280,9 +281,9 @@ static lethe_status measure(lethe_gauge *g, bool baseline, lethe_gauge_enough_fn
     return LETHE_OK;
 }
 
-lethe_status lethe_gauge_kl(lethe_gauge *g, double *kl, lethe_err *err) {
+lethe_status lethe_gauge_kl(lethe_gauge *g, size_t windows, double *kl, lethe_err *err) {
     lethe_gauge_figures f = {0};
-    LETHE_TRY(run_text(g, false, &f, err));
+    LETHE_TRY(run_text(g, false, windows < g->n_windows ? windows : g->n_windows, &f, err));
     *kl = f.kl;
     return LETHE_OK;
 }

@@ -73,8 +73,8 @@ size_t lethe_gauge_windows(const lethe_gauge *g);  /* that it is read in */
 lethe_status lethe_gauge_run(lethe_gauge *g, lethe_gauge_enough_fn enough, void *user,
                              lethe_gauge_figures *out, lethe_err *err);
 
-/* The KL of the text alone, with the hooks that the model has now; NaN without a text. Fails as
- * lethe_lm_forward. */
-lethe_status lethe_gauge_kl(lethe_gauge *g, double *kl, lethe_err *err);
+/* The KL of the text's first windows alone (SIZE_MAX: of all), with the hooks that the model has
+ * now; NaN without a text. Fails as lethe_lm_forward. */
+lethe_status lethe_gauge_kl(lethe_gauge *g, size_t windows, double *kl, lethe_err *err);
 
 #endif

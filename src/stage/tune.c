@@ -12,9 +12,8 @@
 #include "stage/tune_model.h"
 #include "stage/tune_parts.h"
 
-/* Trials of the start, and those after which the best are refined. */
+/* Trials of the start. */
 #define START 16
-#define REFINE_FROM 60
 
 /* Draws for a child that is new before the search takes any place of the space. */
 #define TRIES 64
@@ -24,9 +23,10 @@
 
 /* ---- the search ------------------------------------------------------------------------------ */
 
-static bool known(const lethe_tune_result *r, const lethe_genome *g) {
-    for (size_t i = 1; i < r->n; i++)
-        if (lethe_genome_equal(&r->trial[i].genome, g)) return true;
+static bool known(const tuning *t, lethe_genome *g) {
+    lethe_genome_settle(&t->out->space, g);
+    for (size_t i = 1; i < t->out->n; i++)
+        if (lethe_genome_equal(&t->tried[i], g)) return true;
     return false;
 }
 
@@ -38,53 +38,48 @@ static size_t tournament(const tuning *t, lethe_rng *r) {
     return t->crowding[a] >= t->crowding[b] ? a : b;
 }
 
-/* After the start the model finds kinds of removals that may cost less; later steps aside from the
- * best find out how much less, too. One in four is a child, which fills the front. */
-static bool by_cost(const tuning *t, uint64_t number, lethe_rng *rng, lethe_genome *out) {
-    const lethe_tune_space *s = &t->out->space;
-    size_t n = t->out->n;
-    if (number % 4 == 0) return false;
-    if (number > REFINE_FROM && number % 2)
-        return lethe_genome_beside(s, t->tried, t->cost, n, t->scratch, rng, out);
-    return lethe_genome_promising(s, t->tried, t->cost, n, t->scratch, rng, out);
-}
-
-/* False when nothing new was found. */
-static bool next_genome(tuning *t, uint64_t number, lethe_genome *out) {
+/* After the start the model says what may cost less; one in four is a child, which fills the front.
+ * *found: false when nothing new was found. */
+static lethe_status next_genome(const tuning *t, uint64_t number, lethe_genome *out, bool *found,
+                                lethe_err *err) {
     const lethe_tune_result *r = t->out;
     uint64_t seed = (uint64_t)t->p->config->seed;
     lethe_rng rng = lethe_rng_make(seed, 5000 + number);
+    *found = true;
     if (number <= START) {
         *out = lethe_genome_start(&r->space, number - 1, START, seed);
-        if (!known(r, out)) return true;
-    } else if (by_cost(t, number, &rng, out)) {
-        return true;
+        if (!known(t, out)) return LETHE_OK;
+    } else if (number % 4) {
+        LETHE_TRY(
+            lethe_genome_promising(&r->space, t->tried, t->cost, r->n, &rng, out, found, err));
+        if (*found) return LETHE_OK;
     }
+    *found = true;
     for (int i = 0; i < TRIES; i++) {
         size_t a = tournament(t, &rng), b = tournament(t, &rng);
         *out = lethe_genome_child(&r->space, &r->trial[a].genome, &r->trial[b].genome, &rng);
-        if (!known(r, out)) return true;
+        if (!known(t, out)) return LETHE_OK;
     }
     for (int i = 0; i < TRIES; i++) {
         for (int g = 0; g < LETHE_GENES; g++)
             out->gene[g] =
                 (uint8_t)lethe_rng_below(&rng, lethe_tune_gene_size(&r->space, (lethe_gene)g));
-        if (!known(r, out)) return true;
+        if (!known(t, out)) return LETHE_OK;
     }
-    return false;
+    *found = false;
+    return LETHE_OK;
 }
 
-double lethe_tune_cost(const tuning *t, const lethe_trial *x) {
-    double c = x->point.left + t->out->weight * x->point.damage;
+double lethe_tune_cost(const tuning *t, lethe_point p) {
+    double c = p.left + t->out->weight * p.damage;
     return isnan(c) ? INFINITY : c;
 }
 
 static void ranking_free(tuning *t) {
-    void *const all[] = {t->crowding, t->tried, t->cost, t->scratch};
+    void *const all[] = {t->crowding, t->tried, t->cost};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
     t->crowding = t->cost = NULL;
     t->tried = NULL;
-    t->scratch = NULL;
 }
 
 static lethe_status rank_all(tuning *t, lethe_err *err) {
@@ -100,17 +95,22 @@ static lethe_status rank_all(tuning *t, lethe_err *err) {
     if (!st) st = lethe_alloc(&t->crowding, r->n, sizeof *t->crowding, what, err);
     if (!st) st = lethe_alloc(&t->tried, r->n, sizeof *t->tried, what, err);
     if (!st) st = lethe_alloc(&t->cost, r->n, sizeof *t->cost, what, err);
-    if (!st) st = lethe_alloc(&t->scratch, r->n, sizeof *t->scratch, what, err);
     if (!st) {
         for (size_t i = 0; i < r->n; i++) p[i] = r->trial[i].point;
         lethe_front_rank(p, r->n, rank);
         lethe_front_crowding(p, rank, r->n, t->crowding, scratch);
         r->chosen = 0;
         double best = INFINITY;
+        for (size_t i = 1; i < r->n; i++) {
+            const lethe_trial *x = &r->trial[i];
+            if (!x->failed && x->features < x->params.num_features)
+                lethe_tune_features_end(&r->space, &x->genome, x->features);
+        }
         for (size_t i = 0; i < r->n; i++) {
             r->trial[i].rank = rank[i];
             t->tried[i] = r->trial[i].genome;
-            t->cost[i] = lethe_tune_cost(t, &r->trial[i]);
+            lethe_genome_settle(&r->space, &t->tried[i]);
+            t->cost[i] = lethe_tune_cost(t, r->trial[i].point);
             if (t->cost[i] < best) {
                 best = t->cost[i];
                 r->chosen = i;
@@ -144,7 +144,7 @@ void lethe_tune_show(const tuning *t, bool finished) {
 
 /* The last round and the report on the other half take about as long as this many trials that are
  * asked everything: some ten removals and two baselines, each by twice as many questions. */
-#define END_TRIALS 24
+#define END_TRIALS 20
 
 static bool time_is_up(const tuning *t) {
     const lethe_tune_result *r = t->out;
@@ -162,10 +162,10 @@ static lethe_status one_trial(tuning *t, bool *none, lethe_err *err) {
     if (!r->n) {
         LETHE_TRY(lethe_tune_measure_given(t, t->gauge, trial, err));
     } else {
-        if (!next_genome(t, trial->number, &trial->genome)) {
-            *none = true;
-            return LETHE_OK;
-        }
+        bool found;
+        LETHE_TRY(next_genome(t, trial->number, &trial->genome, &found, err));
+        *none = !found;
+        if (*none) return LETHE_OK;
         trial->params = lethe_tune_params_of(&r->space, &trial->genome);
         LETHE_TRY(lethe_tune_try(t, t->gauge, trial, false, err));
     }
@@ -212,13 +212,12 @@ static lethe_status run_all(tuning *t, lethe_err *err) {
 
 lethe_status lethe_pipeline_tune(lethe_pipeline *p, const lethe_tune_opts *opts,
                                  lethe_tune_result *out, lethe_err *err) {
-    tuning t = {.p = p, .opts = opts, .out = out, .start = lethe_seconds()};
+    tuning t = {.p = p, .opts = opts, .out = out, .start = lethe_seconds(), .dearest = INFINITY};
     *out = (lethe_tune_result){.weight = opts->weight};
     if (!p->config->probes)
         return lethe_fail(err, LETHE_USAGE,
                           "nothing to tune by: pass --probes FILE (questions by domain, the forget "
                           "domain first)");
-    out->space.guard = p->config->retain.n > 0;
     out->space.effect = !(opts->minutes > 0 && opts->minutes < EFFECT_MINUTES);
     lethe_status st = run_all(&t, err);
     lethe_lm_clear_hooks(p->lm);

@@ -9,7 +9,7 @@
  *   damage  = KL on retain text (nats a token) + recall lost on the other domains
  *
  * Both are to be small. Trial 0 is the removal as the settings have it. A start of trials spread
- * evenly over everything is followed by what a model of the trials so far finds promising
+ * evenly over everything is followed by what a model of the trials so far expects most of
  * (tune_model.h), and one time in four by a child of what is best so far: parents are drawn by
  * binary tournament on rank and crowding (tune_front.h), as in NSGA-II. The whole front is kept.
  *

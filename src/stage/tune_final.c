@@ -36,9 +36,10 @@ static lethe_status pick(tuning *t, lethe_err *err) {
         const lethe_trial *best = NULL;
         for (size_t i = 0; i < r->n; i++) {
             const lethe_trial *x = &r->trial[i];
-            if (x->failed || x->figures.partial || isinf(lethe_tune_cost(t, x)) || !adds(r, x))
+            if (x->failed || x->figures.partial || isinf(lethe_tune_cost(t, x->point)) ||
+                !adds(r, x))
                 continue;
-            if (!best || lethe_tune_cost(t, x) < lethe_tune_cost(t, best)) best = x;
+            if (!best || lethe_tune_cost(t, x->point) < lethe_tune_cost(t, best->point)) best = x;
         }
         if (!best) break;
         r->final[r->n_final++] = *best;
@@ -53,17 +54,17 @@ lethe_status lethe_tune_final(tuning *t, lethe_err *err) {
     lethe_gauge *g = NULL;
     LETHE_TRY(lethe_tune_gauge(t, LETHE_SPLIT_TUNE, true, &g, err));
     lethe_status st = LETHE_OK;
-    double least = INFINITY;
     uint64_t chosen = r->trial[r->chosen].number;
     for (size_t i = 0; i < r->n_final && !st; i++) {
         lethe_trial *x = &r->final[i];
         lethe_tune_show(t, false);
         st =
             x->number ? lethe_tune_try(t, g, x, true, err) : lethe_tune_measure_given(t, g, x, err);
-        if (st || !(lethe_tune_cost(t, x) < least)) continue;
-        least = lethe_tune_cost(t, x);
+        if (st || !(lethe_tune_cost(t, x->point) < t->dearest)) continue;
+        t->dearest = lethe_tune_cost(t, x->point);
         chosen = x->number;
     }
+    t->dearest = INFINITY;
     lethe_gauge_close(&g);
     for (size_t i = 0; i < r->n; i++)
         if (r->trial[i].number == chosen) r->chosen = i;

@@ -32,13 +32,13 @@ typedef struct tuning {
         layer[LETHE_TUNE_LAYERS + 1]; /* those of the space, and that of the settings */
     lethe_gauge *gauge;
 
-    /* Of the trials so far, [out->n] each; scratch for the model. */
+    /* Of the trials so far, [out->n] each. */
     double *crowding, *cost;
-    lethe_genome *tried;
-    bool *scratch;
+    lethe_genome *tried; /* settled */
 
     lethe_tune_params given; /* what the settings say */
     double start;
+    double dearest; /* a whole measurement ends before the attacks when its cost is above this */
 } tuning;
 
 /* The settings that run.json keeps; *out is the caller's to free, also after a failure. */
@@ -61,8 +61,8 @@ lethe_status lethe_tune_as_given(tuning *t, lethe_err *err);
 
 /* Measures one removal by a gauge, its features chosen by o (near: the near texts count), by its
  * own parameters, or all of it as the settings say. A removal that no feature passes for is marked
- * as failed. Unless `whole`, one that a trial of before beats whatever its attacks bring is not
- * asked them (figures.partial). */
+ * as failed. One that costs more than t->dearest whatever its attacks bring or, unless `whole`,
+ * that a trial of before beats whatever they bring, is not asked them (figures.partial). */
 lethe_status lethe_tune_measure(tuning *t, lethe_gauge *g, lethe_trial *trial,
                                 const lethe_feature_opts *o, bool near, bool whole, lethe_err *err);
 lethe_status lethe_tune_try(tuning *t, lethe_gauge *g, lethe_trial *trial, bool whole,
@@ -71,7 +71,7 @@ lethe_status lethe_tune_measure_given(tuning *t, lethe_gauge *g, lethe_trial *tr
                                       lethe_err *err);
 
 /* left + weight x damage; infinity where it could not be measured. */
-double lethe_tune_cost(const tuning *t, const lethe_trial *x);
+double lethe_tune_cost(const tuning *t, lethe_point p);
 
 /* Progress. */
 void lethe_tune_show(const tuning *t, bool finished);

@@ -70,7 +70,8 @@ static lethe_status report_best(tuning *t, lethe_gauge *g, lethe_err *err) {
     for (size_t i = 1; i < r->n; i++) {
         size_t at = 0;
         while (at < o->n_best && !same_kind(&o->best[at].params, &r->trial[i].params)) at++;
-        if (at < o->n_best && lethe_tune_cost(t, &o->best[at]) <= lethe_tune_cost(t, &r->trial[i]))
+        if (at < o->n_best &&
+            lethe_tune_cost(t, o->best[at].point) <= lethe_tune_cost(t, r->trial[i].point))
             continue;
         o->best[at] = r->trial[i];
         if (at == o->n_best) o->n_best++;

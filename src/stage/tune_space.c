@@ -22,6 +22,8 @@ static const struct {
     {"effect", LETHE_SELECT_EFFECT, LETHE_WEIGH_ACTIVATION},
 };
 
+_Static_assert(COUNT(selections) == LETHE_TUNE_RANKINGS, "a ranking each");
+
 #define STRENGTHS 17
 
 /* Each from hardly anything to far too much, in the order of that. */
@@ -53,8 +55,8 @@ static const struct {
      {.1, .15, .2, .25, .3, .4, .5, .6, .75, .85, 1, 1.25, 1.5, 1.75, 2, 2.5, 3}},
 };
 
-/* At the first none; threshold 0: calibrated, which is the most cautious. Of share the others want
- * three or four of the last sixteen positions to fire, or two of eight. */
+/* At the first none. Those by share want three or four of the last sixteen positions to fire, or
+ * two of eight. */
 static const struct {
     lethe_guard_by by;
     double threshold;
@@ -63,7 +65,7 @@ static const struct {
     {LETHE_GUARD_SHARE, 1, 0},    {LETHE_GUARD_SHARE, .16, 16},   {LETHE_GUARD_SHARE, .22, 16},
     {LETHE_GUARD_SHARE, .2, 8},   {LETHE_GUARD_EVIDENCE, 3, 0},   {LETHE_GUARD_EVIDENCE, 4, 0},
     {LETHE_GUARD_EVIDENCE, 5, 0}, {LETHE_GUARD_EVIDENCE, 5.5, 0}, {LETHE_GUARD_EVIDENCE, 6, 0},
-    {LETHE_GUARD_EVIDENCE, 7, 0}, {LETHE_GUARD_EVIDENCE, 0, 0}};
+    {LETHE_GUARD_EVIDENCE, 7, 0}, {LETHE_GUARD_EVIDENCE, 8, 0}};
 
 size_t lethe_tune_gene_size(const lethe_tune_space *s, lethe_gene g) {
     switch (g) {
@@ -72,7 +74,7 @@ size_t lethe_tune_gene_size(const lethe_tune_space *s, lethe_gene g) {
     case LETHE_GENE_SELECT: return COUNT(selections) - !s->effect;
     case LETHE_GENE_METHOD: return COUNT(methods);
     case LETHE_GENE_STRENGTH: return STRENGTHS;
-    case LETHE_GENE_GUARD: return COUNT(guards) - !s->guard;
+    case LETHE_GENE_GUARD: return COUNT(guards);
     case LETHE_GENES: break;
     }
     return 1;
@@ -120,7 +122,6 @@ lethe_tune_params lethe_tune_params_of(const lethe_tune_space *s, const lethe_ge
                 .guard_by = guards[guard].by,
                 .guard_threshold = guards[guard].threshold,
                 .guard_window = guards[guard].window},
-        .guard_auto = guard && guards[guard].threshold == 0,
     };
 }
 
@@ -156,6 +157,18 @@ lethe_genome lethe_genome_child(const lethe_tune_space *s, const lethe_genome *a
     return g;
 }
 
+void lethe_tune_features_end(lethe_tune_space *s, const lethe_genome *g, size_t passed) {
+    size_t last = 0;
+    while (last + 1 < COUNT(features) && features[last] < passed) last++;
+    s->places[g->gene[LETHE_GENE_LAYER]][g->gene[LETHE_GENE_SELECT]] = (uint8_t)(last + 1);
+}
+
+void lethe_genome_settle(const lethe_tune_space *s, lethe_genome *g) {
+    uint8_t places = s->places[g->gene[LETHE_GENE_LAYER]][g->gene[LETHE_GENE_SELECT]];
+    if (places && g->gene[LETHE_GENE_FEATURES] >= places)
+        g->gene[LETHE_GENE_FEATURES] = (uint8_t)(places - 1);
+}
+
 bool lethe_genome_alike(const lethe_genome *a, const lethe_genome *b) {
     return a->gene[LETHE_GENE_LAYER] == b->gene[LETHE_GENE_LAYER] &&
            a->gene[LETHE_GENE_SELECT] == b->gene[LETHE_GENE_SELECT] &&
@@ -173,14 +186,13 @@ static size_t nearest(const double *list, size_t n, double x) {
     return best;
 }
 
-/* The place of the guard that is most like it. */
+/* The place of the guard that is most like it; of one that is to be calibrated, the most cautious:
+ * that is what calibration comes to. */
 static size_t like_guard(const lethe_tune_space *s, const lethe_tune_params *p) {
     size_t best = 0;
     double least = INFINITY;
     for (size_t i = 1; i < lethe_tune_gene_size(s, LETHE_GENE_GUARD) && p->how.guard; i++) {
-        bool calibrated = guards[i].threshold == 0;
-        double off = fabs(guards[i].threshold - p->how.guard_threshold);
-        if (calibrated || p->guard_auto) off = calibrated == p->guard_auto ? 0 : INFINITY;
+        double off = fabs(guards[i].threshold - (p->guard_auto ? 10 : p->how.guard_threshold));
         if (guards[i].by != p->how.guard_by) off += 100;
         if (guards[i].by == LETHE_GUARD_SHARE && guards[i].window != p->how.guard_window) off += 10;
         if (off >= least) continue;

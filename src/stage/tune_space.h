@@ -14,10 +14,11 @@
 #include "stage/features.h"
 #include "stage/intervene.h"
 
-#define LETHE_TUNE_LAYERS 64u /* at most */
+#define LETHE_TUNE_LAYERS 64u  /* at most */
+#define LETHE_TUNE_RANKINGS 4u /* and ways to rank features */
 
 /* Goes up when a list changes: genomes of before mean something else then. */
-#define LETHE_TUNE_SPACE 3
+#define LETHE_TUNE_SPACE 4
 
 typedef enum lethe_gene {
     LETHE_GENE_LAYER,
@@ -37,7 +38,9 @@ typedef struct lethe_tune_space {
     int layer[LETHE_TUNE_LAYERS];
     size_t n_layers;
     bool effect; /* ranking by effect may be tried */
-    bool guard;  /* a guard may be calibrated: there is retain text */
+    /* Places of the list of features that differ by a ranking, as no more than that many pass; 0:
+     * not known. */
+    uint8_t places[LETHE_TUNE_LAYERS][LETHE_TUNE_RANKINGS];
 } lethe_tune_space;
 
 /* A removal with its numbers in place of genes. */
@@ -69,6 +72,13 @@ lethe_genome lethe_genome_start(const lethe_tune_space *s, uint64_t number, uint
 /* A child of two (they may be the same): each gene of either, then on average one gene changed. */
 lethe_genome lethe_genome_child(const lethe_tune_space *s, const lethe_genome *a,
                                 const lethe_genome *b, lethe_rng *r);
+
+/* So many features passed for g where more were asked for: from now on, asking for more is the same
+ * removal (lethe_genome_settle). */
+void lethe_tune_features_end(lethe_tune_space *s, const lethe_genome *g, size_t passed);
+
+/* Of genomes that are known to be the same removal, the one that asks for the fewest features. */
+void lethe_genome_settle(const lethe_tune_space *s, lethe_genome *g);
 
 /* The same layer, ranking and method: variants of one removal. */
 bool lethe_genome_alike(const lethe_genome *a, const lethe_genome *b);

@@ -13,6 +13,9 @@
 #define EFFECT_CANDIDATES 256
 #define GUARD_TOKENS 24576
 
+/* What an open guard would cost counts as one window of many: some are enough to tell. */
+#define OPEN_WINDOWS 6
+
 lethe_status lethe_tune_feature_opts(const tuning *t, const lethe_tune_params *q,
                                      lethe_feature_opts *o, lethe_err *err) {
     LETHE_TRY(lethe_pipeline_feature_opts(t->p->config, o, err));
@@ -81,7 +84,7 @@ lethe_status lethe_tune_choose(tuning *t, lethe_tune_layer *l, const lethe_featu
 }
 
 typedef struct rivals {
-    const lethe_tune_result *r;
+    const tuning *t;
     const lethe_gauge *g;
     double kl_open;
 } rivals;
@@ -89,10 +92,17 @@ typedef struct rivals {
 /* A trial that another beats although its attacks are not in yet cannot get onto the front. */
 static bool beaten(void *user, const lethe_gauge_figures *so_far) {
     const rivals *v = user;
+    const lethe_tune_result *r = v->t->out;
     lethe_point p = point_of(v->g, so_far, v->kl_open);
-    for (size_t i = 0; i < v->r->n; i++)
-        if (!v->r->trial[i].failed && lethe_point_beats(v->r->trial[i].point, p)) return true;
+    for (size_t i = 0; i < r->n; i++)
+        if (!r->trial[i].failed && lethe_point_beats(r->trial[i].point, p)) return true;
     return false;
+}
+
+/* One that costs too much whatever its attacks bring. */
+static bool too_dear(void *user, const lethe_gauge_figures *so_far) {
+    const rivals *v = user;
+    return lethe_tune_cost(v->t, point_of(v->g, so_far, v->kl_open)) > v->t->dearest;
 }
 
 /* A trial of before that is the same removal: asked for more features than passed, as this one. */
@@ -116,7 +126,7 @@ static lethe_status text_behind_open_guard(lethe_tune_layer *l, lethe_gauge *g, 
     lethe_intervention open = trial->params.how;
     open.guard = false;
     LETHE_TRY(lethe_ablation_set(l->ablation, &open, err));
-    LETHE_TRY(lethe_gauge_kl(g, &trial->kl_open, err));
+    LETHE_TRY(lethe_gauge_kl(g, OPEN_WINDOWS, &trial->kl_open, err));
     return lethe_ablation_set(l->ablation, &trial->params.how, err);
 }
 
@@ -133,8 +143,8 @@ static lethe_status hang_and_run(tuning *t, lethe_tune_layer *l, lethe_gauge *g,
     }
     lethe_status st = hang(t, l, set, &trial->params, err);
     if (!st) st = text_behind_open_guard(l, g, trial, err);
-    rivals v = {t->out, g, trial->kl_open};
-    if (!st) st = lethe_gauge_run(g, whole ? NULL : beaten, &v, &trial->figures, err);
+    rivals v = {t, g, trial->kl_open};
+    if (!st) st = lethe_gauge_run(g, whole ? too_dear : beaten, &v, &trial->figures, err);
     lethe_lm_clear_hooks(t->p->lm);
     trial->point = point_of(g, &trial->figures, trial->kl_open);
     return st;

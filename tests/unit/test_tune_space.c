@@ -9,7 +9,7 @@
 #include "support/support.h"
 
 static lethe_tune_space space(void) {
-    return (lethe_tune_space){.layer = {3, 5, 8}, .n_layers = 3, .effect = true, .guard = true};
+    return (lethe_tune_space){.layer = {3, 5, 8}, .n_layers = 3, .effect = true};
 }
 
 static void check_within(const lethe_tune_space *s, const lethe_genome *g) {
