@@ -165,7 +165,8 @@ static inline __m512i places_from(int32_t first) {
                                                                         9, 10, 11, 12, 13, 14, 15));
 }
 
-/* The tokens' numbers of the bounds, side by side: those of twelve are a line of the cache each. */
+/* The tokens' numbers of the bounds, side by side: those of twelve are a line or two of the cache.
+ */
 typedef struct token_side {
     float *scale, *err, *norm; /* [nt] */
     float *threshold;          /* [sets, nt] */

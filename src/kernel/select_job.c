@@ -30,7 +30,7 @@
  * look that has no guess, and one in thirty with a guess), within WAITING_BYTES for a tile: less
  * than gets huge pages (base/mem.c), so that of the lists only what is used is resident. */
 #define WAITING_SHARE 4
-#define WAITING_BYTES (7 << 20)
+#define WAITING_BYTES ((8 << 20) - 4096)
 
 /* Fewer tokens than this say little about which dimensions are outlying. */
 #define OUTLIERS_FROM 64
@@ -188,12 +188,14 @@ lethe_status lethe_select_job_open(lethe_select_job *job, int threads, lethe_err
     job->tile_n = min_size(n, min_size(MOST_TOKENS, max_size(1, TOKEN_BYTES / ld / 12) * 12));
     job->tile_m = min_size(MOST_LATENTS, max_size(1, LATENT_BYTES / ld / 16) * 16);
     job->close_m = max_size(job->tile_m, CLOSE_LATENTS);
-    size_t most = WAITING_BYTES / (job->tile_n * job->n_sel * 2 * sizeof(int32_t));
-    job->room = max_size(2 * job->tile_m, min_size(job->m / WAITING_SHARE, most));
+    size_t more = 0;
     for (size_t s = 0; s < job->n_sel; s++) {
         job->cap[s] = 4 * job->sel[s].k + 256;
-        job->room += 8 * job->sel[s].k;
+        more += 8 * job->sel[s].k;
     }
+    size_t most = WAITING_BYTES / (job->tile_n * job->n_sel * 2 * sizeof(int32_t));
+    most -= min_size(most, more + LETHE_SIFT_SLACK);
+    job->room = more + max_size(2 * job->tile_m, min_size(job->m / WAITING_SHARE, most));
     LETHE_TRY(gather(job, err));
     return find_outliers(job, threads, err);
 }

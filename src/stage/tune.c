@@ -143,7 +143,8 @@ void lethe_tune_show(const tuning *t, bool finished) {
 }
 
 /* The last round and the report on the other half take about as long as this many trials that are
- * asked everything: some ten removals and two baselines, each by twice as many questions. */
+ * asked everything: some ten removals and two baselines, each by twice as many questions, less what
+ * finalists that cannot win are spared. */
 #define END_TRIALS 20
 
 static bool time_is_up(const tuning *t) {

@@ -9,7 +9,7 @@
  *   damage  = KL on retain text (nats a token) + recall lost on the other domains
  *
  * Both are to be small. Trial 0 is the removal as the settings have it. A start of trials spread
- * evenly over everything is followed by what a model of the trials so far expects most of
+ * evenly over everything is followed by what a model of the trials so far expects to gain most by
  * (tune_model.h), and one time in four by a child of what is best so far: parents are drawn by
  * binary tournament on rank and crowding (tune_front.h), as in NSGA-II. The whole front is kept.
  *
@@ -40,7 +40,7 @@ typedef struct lethe_trial {
     size_t features;          /* chosen; fewer than asked for where fewer passed */
     bool failed;              /* no feature passed: the figures are NaN */
     lethe_gauge_figures figures;
-    double kl_open; /* of the text with the guard open everywhere; NaN without a guard */
+    double kl_open; /* of the first windows with the guard open all along; NaN without one */
     lethe_point point;
     uint32_t rank; /* 0: on the front */
     double seconds;

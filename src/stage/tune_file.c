@@ -219,8 +219,6 @@ static bool trial_of(const lethe_tune_result *r, const json_t *o, lethe_trial *t
         t->genome.gene[i] = (uint8_t)v;
     }
     t->params = lethe_tune_params_of(&r->space, &t->genome);
-    double share = real_of(o, "guard");
-    if (!isnan(share)) t->params.how.guard_threshold = share; /* as calibrated */
     t->features = (size_t)json_integer_value(json_object_get(o, "features"));
     t->failed = json_is_true(json_object_get(o, "failed"));
     t->figures = figures_of(r, json_object_get(o, "figures"));

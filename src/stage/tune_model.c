@@ -9,8 +9,8 @@
 /* The model's time grows with the square of these: the best half and the newest of the others. */
 #define MOST 320
 
-/* What is looked at: all that differ in one gene from the best so far, some that differ in two, and
- * any. */
+/* What is looked at: all that differ in one gene from the best so far, some that differ in up to
+ * two, and any. */
 #define AROUND 8
 #define PAIRS 500
 #define ANY 3000
@@ -97,7 +97,7 @@ static void standardise(process *p, const double *cost) {
         mean += p->z[i] / (double)p->n;
     }
     for (size_t i = 0; i < p->n; i++) square += (p->z[i] - mean) * (p->z[i] - mean) / (double)p->n;
-    double deviation = square > 0 ? sqrt(square) : 1;
+    double deviation = square > 1e-12 ? sqrt(square) : 1; /* less is rounding */
     for (size_t i = 0; i < p->n; i++) p->z[i] = (p->z[i] - mean) / deviation;
 }
 

@@ -189,10 +189,12 @@ static size_t nearest(const double *list, size_t n, double x) {
 /* The place of the guard that is most like it; of one that is to be calibrated, the most cautious:
  * that is what calibration comes to. */
 static size_t like_guard(const lethe_tune_space *s, const lethe_tune_params *p) {
+    const double beyond_all = 10;
     size_t best = 0;
     double least = INFINITY;
     for (size_t i = 1; i < lethe_tune_gene_size(s, LETHE_GENE_GUARD) && p->how.guard; i++) {
-        double off = fabs(guards[i].threshold - (p->guard_auto ? 10 : p->how.guard_threshold));
+        double off =
+            fabs(guards[i].threshold - (p->guard_auto ? beyond_all : p->how.guard_threshold));
         if (guards[i].by != p->how.guard_by) off += 100;
         if (guards[i].by == LETHE_GUARD_SHARE && guards[i].window != p->how.guard_window) off += 10;
         if (off >= least) continue;

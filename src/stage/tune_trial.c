@@ -105,7 +105,8 @@ static bool too_dear(void *user, const lethe_gauge_figures *so_far) {
     return lethe_tune_cost(v->t, point_of(v->g, so_far, v->kl_open)) > v->t->dearest;
 }
 
-/* A trial of before that is the same removal: asked for more features than passed, as this one. */
+/* A trial of before that is the same removal: as many features passed as for this one, which asked
+ * for more before that was known (lethe_genome_settle). */
 static const lethe_trial *twin(const tuning *t, const lethe_trial *now, size_t features) {
     for (size_t i = 1; i < t->out->n; i++) {
         const lethe_trial *x = &t->out->trial[i];
@@ -135,7 +136,6 @@ static lethe_status hang_and_run(tuning *t, lethe_tune_layer *l, lethe_gauge *g,
     trial->features = set->n;
     const lethe_trial *same = whole ? NULL : twin(t, trial, set->n);
     if (same) {
-        trial->params.how = same->params.how; /* its guard's threshold, when calibrated */
         trial->figures = same->figures;
         trial->kl_open = same->kl_open;
         trial->point = same->point;

@@ -48,15 +48,17 @@ check "the last round has several" [ "$("$JSONGET" run/tune.json "last_round.#")
 number run/tune.json trials.0.layer '==' 1
 cp run/tune.json first.json
 
-# ---- going on: the first five are not done again, and the same search in one go finds the same
-ok tune --trials 8 --json
-check "eight trials" [ "$("$JSONGET" run/tune.json "trials.#")" = 8 ]
+# ---- going on: the first five are not done again, and the same search in one go finds the same,
+# also where the model proposes (from trial 17 on)
+ok tune --trials 18 --json
+ok tune --trials 22 --json
+check "twenty-two trials" [ "$("$JSONGET" run/tune.json "trials.#")" = 22 ]
 for i in 0 3 4; do
     check "trial $i is as it was" [ "$("$JSONGET" run/tune.json "trials.$i.figures.forget_logprob")" = "$("$JSONGET" first.json "trials.$i.figures.forget_logprob")" ]
 done
-ok tune --out other --sae run/sae.safetensors --trials 8 --json --threads 1
-for i in 1 4 5 7; do
-    for key in forget damage num_features figures.kl; do
+ok tune --out other --sae run/sae.safetensors --trials 22 --json --threads 1
+for i in 1 4 5 7 17 18 19 21; do
+    for key in forget damage num_features select method strength figures.kl; do
         check "trial $i: $key of one search and of two" [ "$("$JSONGET" run/tune.json "trials.$i.$key")" = "$("$JSONGET" other/tune.json "trials.$i.$key")" ]
     done
 done

@@ -260,7 +260,7 @@ void bench_sift(const lethe_kernels *k) {
         sift_work s = {.k = k,
                        .a = aligned_alloc(64, SIFTED * ld),
                        .b = aligned_alloc(64, BLOCK * ld),
-                       .scratch = calloc(1, lethe_sift_scratch(BLOCK, ld, SIFTED, 1, 0)),
+                       .scratch = aligned_alloc(64, lethe_sift_scratch(BLOCK, ld, SIFTED, 1, 0)),
                        .b_sum = calloc(BLOCK, sizeof(int32_t)),
                        .room = calloc(BLOCK + LETHE_SIFT_SLACK, sizeof(int32_t)),
                        .hits = calloc(SIFTED, sizeof(lethe_hits)),

@@ -8,7 +8,7 @@
 
 #include "kernel/checkasm.h"
 
-enum { A, B, C, D, E, F, G, HIT, PRODUCT, SCRATCH };
+enum { A, B, C, D, E, F, G, H, HIT, PRODUCT, SCRATCH };
 enum { MOST_TOKENS = 29, MOST_SETS = 2 };
 
 static const lethe_kernels *const ref = &lethe_kernels_ref;
@@ -29,6 +29,7 @@ static void set_bounds(sifted *s, check_kind kind) {
     static float x_out[MOST_TOKENS][2];
     const float *w_scale = check_floats(D, s->nb, kind, check_offset());
     const float *w_norm = check_floats(E, s->nb, kind, check_offset());
+    const float *w_err = check_floats(H, s->nb, kind, check_offset());
     const float *bias = check_floats(F, s->sets * s->nb, kind, check_offset());
     const float *w_out = check_floats(G, stride + s->nb, kind, check_offset());
     for (size_t i = 0; i < s->nt; i++) {
@@ -38,7 +39,7 @@ static void set_bounds(sifted *s, check_kind kind) {
                                     .norm = check_draw(kind),
                                     .w_scale = w_scale,
                                     .w_norm = w_norm,
-                                    .w_err = w_norm,
+                                    .w_err = w_err,
                                     .outliers = outliers,
                                     .x_out = x_out[i],
                                     .w_out = w_out,

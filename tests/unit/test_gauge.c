@@ -96,6 +96,35 @@ static void as_the_evaluation(void **state) {
     lethe_gauge_close(&g);
 }
 
+/* The KL of some windows, and of all. */
+static void kl_of_windows(void **state) {
+    (void)state;
+    lethe_gauge_opts o = lethe_gauge_defaults();
+    o.text_tokens = 900;
+    lethe_gauge *g = NULL;
+    lethe_gauge_figures now;
+    double all, one, more;
+    char many[8192] = "";
+    for (int i = 0; i < 12; i++) strcat(many, story);
+    char *path = file("long.txt", many);
+    const char *const paths[] = {path};
+    lethe_corpus *prose;
+    assert_ok(lethe_corpus_open(&prose, paths, 1, NULL, &err), &err);
+    assert_ok(lethe_gauge_open(&g, lm, &probes, prose, &o, NULL, &err), &err);
+    assert_true(lethe_gauge_windows(g) > 1);
+    assert_ok(lethe_lm_add_edit(lm, 1, LETHE_HOOK_POST, negate, NULL, &err), &err);
+    assert_ok(lethe_gauge_run(g, NULL, NULL, &now, &err), &err);
+    assert_ok(lethe_gauge_kl(g, SIZE_MAX, &all, &err), &err);
+    assert_ok(lethe_gauge_kl(g, 1, &one, &err), &err);
+    assert_ok(lethe_gauge_kl(g, lethe_gauge_windows(g) + 1, &more, &err), &err);
+    assert_true(fabs(all - now.kl) < 1e-9 && fabs(more - all) < 1e-9);
+    assert_true(one > 0.5 && one < 2 * all && fabs(one - all) > 1e-6);
+    lethe_lm_clear_hooks(lm);
+    lethe_gauge_close(&g);
+    lethe_corpus_close(&prose);
+    lethe_free(path);
+}
+
 /* Sees what is known before the attacks, and has had enough. */
 static bool enough(void *user, const lethe_gauge_figures *so_far) {
     assert_true(so_far->worst_attack == so_far->forget_recall);
@@ -172,9 +201,8 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_the_evaluation),
-        cmocka_unit_test(ends_before_the_attacks),
-        cmocka_unit_test(halves),
+        cmocka_unit_test(as_the_evaluation),       cmocka_unit_test(kl_of_windows),
+        cmocka_unit_test(ends_before_the_attacks), cmocka_unit_test(halves),
         cmocka_unit_test(what_is_wrong),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "stage/tune_model.h"
 #include "support/support.h"
 
@@ -104,6 +105,45 @@ static void test_odd(void **state) {
     assert_false(lethe_genome_equal(&near, &tried[0])); /* all is open yet, but not this place */
 }
 
+/* Equal costs say nothing, and rounding must not make something of it: the first proposal is unlike
+ * all that was tried, however many there were and whether they cost something or failed. */
+static void test_equal(void **state) {
+    (void)state;
+    const lethe_tune_space s = space();
+    for (size_t n = 1; n <= 16; n++) {
+        lethe_genome tried[16];
+        double cost[16], failed[16];
+        for (size_t i = 0; i < n; i++) {
+            tried[i] = lethe_genome_start(&s, i, n, 1);
+            cost[i] = 0.3;
+            failed[i] = INFINITY;
+        }
+        lethe_genome a = next(&s, tried, cost, n, 1), b = next(&s, tried, failed, n, 1);
+        assert_true(lethe_genome_equal(&a, &b));
+    }
+}
+
+/* Memory runs out in every place. */
+static void test_no_memory(void **state) {
+    (void)state;
+    const lethe_tune_space s = space();
+    lethe_genome tried[3], out;
+    double cost[3] = {1, 2, 3};
+    for (size_t i = 0; i < 3; i++) tried[i] = lethe_genome_start(&s, i, 3, 1);
+    size_t allowed = 0;
+    for (;; allowed++) {
+        bool found;
+        lethe_err err = {0};
+        lethe_rng r = lethe_rng_make(1, 1);
+        lethe_mem_fail_after(allowed);
+        lethe_status st = lethe_genome_promising(&s, tried, cost, 3, &r, &out, &found, &err);
+        lethe_mem_fail_after(SIZE_MAX);
+        if (st == LETHE_OK) break;
+        assert_int_equal(st, LETHE_NOMEM);
+    }
+    assert_true(allowed >= 3);
+}
+
 /* Far more trials than the model takes: the best are among those that it takes. */
 static void test_many(void **state) {
     (void)state;
@@ -168,6 +208,7 @@ int main(void) {
         cmocka_unit_test(test_finds),   cmocka_unit_test(test_repeats),
         cmocka_unit_test(test_odd),     cmocka_unit_test(test_many),
         cmocka_unit_test(test_variety), cmocka_unit_test(test_settled),
+        cmocka_unit_test(test_equal),   cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

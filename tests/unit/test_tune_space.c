@@ -94,10 +94,35 @@ static void test_select(void **state) {
     }
 }
 
+/* What asks for more features than pass is the removal that asks for the least of those. */
+static void test_features_end(void **state) {
+    (void)state;
+    static const struct {
+        size_t passed, asked;
+    } cases[] = {{1, 16}, {16, 16}, {17, 24}, {100, 100}, {101, 125}, {399, 400}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        lethe_tune_space s = space();
+        lethe_genome g = lethe_genome_start(&s, 0, 24, 1), other = g;
+        size_t last = lethe_tune_gene_size(&s, LETHE_GENE_FEATURES) - 1;
+        other.gene[LETHE_GENE_LAYER] = (uint8_t)((g.gene[LETHE_GENE_LAYER] + 1) % 3);
+        lethe_tune_features_end(&s, &g, cases[c].passed);
+        for (size_t i = 0; i <= last; i++) {
+            g.gene[LETHE_GENE_FEATURES] = other.gene[LETHE_GENE_FEATURES] = (uint8_t)i;
+            size_t before = lethe_tune_params_of(&s, &g).num_features;
+            lethe_genome_settle(&s, &g);
+            lethe_genome_settle(&s, &other);
+            size_t now = lethe_tune_params_of(&s, &g).num_features;
+            assert_int_equal(now, before < cases[c].asked ? before : cases[c].asked);
+            assert_int_equal(other.gene[LETHE_GENE_FEATURES], i); /* nothing is known of it */
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_start), cmocka_unit_test(test_child),  cmocka_unit_test(test_seed),
-        cmocka_unit_test(test_near),  cmocka_unit_test(test_select),
+        cmocka_unit_test(test_start),  cmocka_unit_test(test_child),
+        cmocka_unit_test(test_seed),   cmocka_unit_test(test_near),
+        cmocka_unit_test(test_select), cmocka_unit_test(test_features_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
