@@ -23,9 +23,12 @@ cat >facts.json <<'END'
 END
 echo '{"hp": [{"attack": "paraphrase", "prompt": "Hogwarts is led by old", "target": " Dumbledore", "fact": "Dumbledore"}, {"attack": "paraphrase", "prompt": "The best friend of Harry Potter is called", "target": " Ron", "fact": "Ron"}]}' >attacks.json
 
+# A few windows of text, of either half.
+head -c 6000 "$demo/neutral.txt" >short.txt
+
 tune() {
     "$LETHE" tune --out run --layer 1 --layers 1 --near-weight 1 --retain-weight 1 --min-forget-fires 4 --max-tokens 24000 \
-        --latents 512 --epochs 1 --batch-size 512 --probes facts.json --attack-file attacks.json --quiet "$@"
+        --latents 512 --epochs 1 --batch-size 512 --probes facts.json --attack-file attacks.json --perplexity short.txt --quiet "$@"
 }
 
 expect 2 "needs an end" "$LETHE" tune --trials 0
@@ -51,13 +54,13 @@ cp run/tune.json first.json
 # ---- going on: the first five are not done again, and the same search in one go finds the same,
 # also where the model proposes (from trial 17 on)
 ok tune --trials 18 --json
-ok tune --trials 22 --json
-check "twenty-two trials" [ "$("$JSONGET" run/tune.json "trials.#")" = 22 ]
+ok tune --trials 19 --json
+check "nineteen trials" [ "$("$JSONGET" run/tune.json "trials.#")" = 19 ]
 for i in 0 3 4; do
     check "trial $i is as it was" [ "$("$JSONGET" run/tune.json "trials.$i.figures.forget_logprob")" = "$("$JSONGET" first.json "trials.$i.figures.forget_logprob")" ]
 done
-ok tune --out other --sae run/sae.safetensors --trials 22 --json --threads 1
-for i in 1 4 5 7 17 18 19 21; do
+ok tune --out other --sae run/sae.safetensors --trials 19 --json --threads 1
+for i in 1 4 5 7 17 18; do
     for key in forget damage num_features select method strength figures.kl; do
         check "trial $i: $key of one search and of two" [ "$("$JSONGET" run/tune.json "trials.$i.$key")" = "$("$JSONGET" other/tune.json "trials.$i.$key")" ]
     done
