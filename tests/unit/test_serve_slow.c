@@ -172,7 +172,7 @@ static int reluctant(const char *body) {
 static void never_reads(void **state) {
     (void)state;
     live_opts o = live_defaults();
-    o.http.unread = 64 << 10;
+    o.http.unread = 16 << 10; /* a sampled answer may be short */
     live_open(&o);
     int fd = reluctant(LIVE_LONG(16));
     others_are_answered();
