@@ -23,11 +23,10 @@
 
 /* ---- the search ------------------------------------------------------------------------------ */
 
+/* Settles g, and whether it was tried. */
 static bool known(const tuning *t, lethe_genome *g) {
     lethe_genome_settle(&t->out->space, g);
-    for (size_t i = 1; i < t->out->n; i++)
-        if (lethe_genome_equal(&t->tried[i], g)) return true;
-    return false;
+    return lethe_genome_among(t->tried, t->out->n, g);
 }
 
 /* Better rank, then more alone. */

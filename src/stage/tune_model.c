@@ -49,15 +49,15 @@ static void process_free(process *p) {
 }
 
 static double covariance(const lethe_genome *a, const lethe_genome *b) {
-    double sum = 0;
+    double sum = 0, product = 1;
     for (int g = 0; g < LETHE_GENES; g++) {
         double off = (double)a->gene[g] - b->gene[g];
         if (lethe_gene_in_order((lethe_gene)g))
             sum += off * off / (2 * length[g] * length[g]);
         else if (off != 0)
-            sum -= log(unlike[g]);
+            product *= unlike[g];
     }
-    return exp(-sum);
+    return product * exp(-sum);
 }
 
 /* ---- the process ----------------------------------------------------------------------------- */
@@ -173,8 +173,7 @@ typedef struct contest {
 
 static void consider(contest *c, lethe_genome x) {
     lethe_genome_settle(c->s, &x);
-    for (size_t i = 1; i < c->n; i++)
-        if (lethe_genome_equal(&c->tried[i], &x)) return;
+    if (lethe_genome_among(c->tried, c->n, &x)) return;
     double gain = expected_improvement(c->p, c->tried, &x);
     if (gain <= c->most) return;
     c->most = gain;

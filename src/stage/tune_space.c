@@ -179,6 +179,12 @@ bool lethe_genome_equal(const lethe_genome *a, const lethe_genome *b) {
     return !memcmp(a->gene, b->gene, sizeof a->gene);
 }
 
+bool lethe_genome_among(const lethe_genome *tried, size_t n, const lethe_genome *g) {
+    for (size_t i = 1; i < n; i++)
+        if (lethe_genome_equal(&tried[i], g)) return true;
+    return false;
+}
+
 static size_t nearest(const double *list, size_t n, double x) {
     size_t best = 0;
     for (size_t i = 1; i < n; i++)

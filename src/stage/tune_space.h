@@ -85,6 +85,10 @@ bool lethe_genome_alike(const lethe_genome *a, const lethe_genome *b);
 
 bool lethe_genome_equal(const lethe_genome *a, const lethe_genome *b);
 
+/* Whether g is one of tried [n], the first left out: that is only the nearest to a removal that is
+ * in no list. */
+bool lethe_genome_among(const lethe_genome *tried, size_t n, const lethe_genome *g);
+
 /* The genome whose numbers are nearest to these. */
 lethe_genome lethe_genome_near(const lethe_tune_space *s, const lethe_tune_params *p);
 

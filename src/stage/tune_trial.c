@@ -105,20 +105,6 @@ static bool too_dear(void *user, const lethe_gauge_figures *so_far) {
     return lethe_tune_cost(v->t, point_of(v->g, so_far, v->kl_open)) > v->t->dearest;
 }
 
-/* A trial of before that is the same removal: as many features passed as for this one, which asked
- * for more before that was known (lethe_genome_settle). */
-static const lethe_trial *twin(const tuning *t, const lethe_trial *now, size_t features) {
-    for (size_t i = 1; i < t->out->n; i++) {
-        const lethe_trial *x = &t->out->trial[i];
-        const uint8_t *a = x->genome.gene, *b = now->genome.gene;
-        bool same = !x->failed && x->features == features;
-        for (int g = 0; same && g < LETHE_GENES; g++)
-            same = g == LETHE_GENE_FEATURES || a[g] == b[g];
-        if (same) return x;
-    }
-    return NULL;
-}
-
 /* The ablation is attached, and is as it was afterwards. */
 static lethe_status text_behind_open_guard(lethe_tune_layer *l, lethe_gauge *g, lethe_trial *trial,
                                            lethe_err *err) {
@@ -134,13 +120,6 @@ static lethe_status text_behind_open_guard(lethe_tune_layer *l, lethe_gauge *g, 
 static lethe_status hang_and_run(tuning *t, lethe_tune_layer *l, lethe_gauge *g, bool whole,
                                  const lethe_feature_set *set, lethe_trial *trial, lethe_err *err) {
     trial->features = set->n;
-    const lethe_trial *same = whole ? NULL : twin(t, trial, set->n);
-    if (same) {
-        trial->figures = same->figures;
-        trial->kl_open = same->kl_open;
-        trial->point = same->point;
-        return LETHE_OK;
-    }
     lethe_status st = hang(t, l, set, &trial->params, err);
     if (!st) st = text_behind_open_guard(l, g, trial, err);
     rivals v = {t, g, trial->kl_open};
