@@ -110,8 +110,7 @@ static void look_at_all(const lethe_select_job *job, size_t s, size_t i, lethe_s
  * here, and the error's own slack covers the rounding of these lines (kernel/sieve.h). */
 static void reach_set(const lethe_select_job *job, size_t s, size_t i, const lethe_hits *hits,
                       float share, lethe_select_bench *b) {
-    const lethe_digits *x = &b->digits[i];
-    const float err = x->err1 + LETHE_SIEVE_SLACK(job->d) * b->whole[i];
+    const lethe_token_error *x = &b->error[i];
     for (size_t h = 0; h < hits->count; h++) {
         size_t p = (size_t)hits->place[h];
         float bias = job->bias[s][p];
@@ -119,7 +118,7 @@ static void reach_set(const lethe_select_job *job, size_t s, size_t i, const let
         for (size_t o = 0; o < job->outliers; o++)
             a += b->x_out[i * LETHE_OUTLIERS + o] * job->w_out[o * job->m + p];
         /* Far above LETHE_SIEVE_TINY, so that the product is no denormal, which is slow. */
-        float off = (err * job->norm[p] + x->norm * job->err1[p]) * 1.001f +
+        float off = (x->first_w * job->norm[p] + x->first_f * job->err1[p]) * 1.001f +
                     (fabsf(bias) + 0x1p-90f) * 0x1p-17f;
         b->reach.upper[h] = a + off;
         b->reach.lower[h] = a - off * share;

@@ -63,7 +63,8 @@ static size_t second_look(const lethe_select_job *job, const latent *w, uint32_t
     size_t left = 0;
     for (size_t q = 0; q < n; q++) {
         size_t i = token[q];
-        int32_t first = c[q], second = lo[q] - w->offset_hi;
+        int32_t second = lo[q] - w->offset_hi;
+        int32_t first = job->fine ? c[q] - lethe_second_share(second) : c[q];
         float digits = (float)first + (float)second * (1.0f / LETHE_LO_DIGIT);
         float a = estimate(job, i, w, digits, b);
         float upper = a + error_of(a, w, second_error(&b->error[i], w));

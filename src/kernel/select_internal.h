@@ -25,6 +25,10 @@
 /* Dimensions at a time in a second look. */
 #define LETHE_STRIP 1024
 
+/* Fewer tokens than this leave the processor waiting for the latents' digits: the first look then
+ * takes the tokens' second digits along, for nothing, and packing a block would not pay. */
+#define LETHE_FEW_TO_LOOK 8
+
 /* Dimensions that are kept out of the digits. */
 #define LETHE_OUTLIERS 16
 
@@ -68,6 +72,7 @@ typedef struct lethe_select_job {
 
     size_t tile_n, tile_m; /* tokens and latents of a tile */
     size_t close_m;        /* latents of a block for closer looks, at least tile_m */
+    bool fine;             /* first looks with the tokens' second digits: few tokens */
 } lethe_select_job;
 
 /* First-look bounds of one token's hits; see select_again.c. */
@@ -89,17 +94,29 @@ typedef struct lethe_todo {
     int32_t *hi;     /* [tile_n] of one latent: its second digits with the tokens' first */
 } lethe_todo;
 
-/* A token's share in the bounds of the looks after the first (kernel/sieve.h: e, r, x). */
+/* A token's share in the bounds (kernel/sieve.h: e, r, x). */
 typedef struct lethe_token_error {
-    float scale; /* t */
-    float er;    /* |e| + |r| */
-    float r;     /* |r|, and the slack for rounding */
-    float xr;    /* |x| + |r| */
+    float scale;   /* t */
+    float first_w; /* first look, times |w| + |f|: |e|, or |r| of a fine one, and slacks */
+    float first_f; /* first look, times |f|: |x|, or |x| + |r| of a fine one */
+    float er;      /* |e| + |r| */
+    float r;       /* |r|, and the slack for rounding */
+    float xr;      /* |x| + |r| */
 } lethe_token_error;
+
+/* What the token's second digits add to a product of first ones, in its units. A fine first look
+ * keeps the sum, which closer looks take apart again. */
+static inline int32_t lethe_second_share(int32_t lo) {
+    return (lo + (lo < 0 ? -LETHE_LO_DIGIT / 2 : LETHE_LO_DIGIT / 2)) / LETHE_LO_DIGIT;
+}
+
+/* That sum is at most half a unit, t s / 2, off; and 126 s is at most |w|. */
+#define LETHE_SHARE_ERROR 0.005f
 
 /* Scratch of one thread. */
 typedef struct lethe_select_bench {
-    uint8_t *hi;     /* [tile_n, ld] first digits of the tokens, 128 added */
+    uint8_t *hi;     /* [tile_n, ld] first digits of the tokens, 128 added; fine: and as many rows
+                        of second ones behind those of the tile at hand */
     uint8_t *lo;     /* the second ones: [tile_n, LETHE_STRIP] strip by strip, the last less wide */
     uint8_t *own_lo; /* [ld] those of one token */
     lethe_digits *digits;     /* [tile_n] */
@@ -109,7 +126,7 @@ typedef struct lethe_select_bench {
     float *rest;              /* [d] a token without its outliers */
     int8_t *w_hi;             /* [tile_m, ld] gathered rows */
     lethe_bound *bound;       /* [n_sel, tile_n] */
-    int32_t *c, *hit;         /* [tile_n, tile_m], [tile_m]: where no sift does it */
+    int32_t *c, *hit;         /* [tile_n, tile_m], [tile_m]: where no sift does it; fine: twice */
     lethe_hits *hits;         /* [n_sel, tile_n] */
     int32_t *waiting;         /* their lists */
     lethe_reach reach;        /* bounds of one token's hits */

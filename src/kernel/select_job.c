@@ -94,7 +94,8 @@ lethe_status lethe_select_bench_open(const lethe_select_job *job, size_t threads
     }
     static const char what[] = "a tile of tokens and latents";
     size_t nt = job->tile_n, nm = job->tile_m, ld = job->from->sieve->ld;
-    LETHE_TRY(lethe_alloc(&b->hi, nt, ld, what, err));
+    size_t sums = job->fine ? 2 * nt : nt;
+    LETHE_TRY(lethe_alloc(&b->hi, sums, ld, what, err));
     LETHE_TRY(lethe_alloc(&b->lo, nt, ld, what, err));
     LETHE_TRY(lethe_alloc(&b->own_lo, ld, 1, what, err));
     LETHE_TRY(lethe_alloc(&b->digits, nt, sizeof *b->digits, what, err));
@@ -103,7 +104,7 @@ lethe_status lethe_select_bench_open(const lethe_select_job *job, size_t threads
     LETHE_TRY(lethe_alloc(&b->x_out, nt, LETHE_OUTLIERS * sizeof *b->x_out, what, err));
     LETHE_TRY(lethe_alloc(&b->rest, job->d, sizeof *b->rest, what, err));
     if (job->from->rows) LETHE_TRY(lethe_alloc(&b->w_hi, nm, ld, what, err));
-    LETHE_TRY(lethe_alloc(&b->c, nt, nm * sizeof *b->c, what, err));
+    LETHE_TRY(lethe_alloc(&b->c, sums, nm * sizeof *b->c, what, err));
     LETHE_TRY(lethe_alloc(&b->hit, nm, sizeof *b->hit, what, err));
     LETHE_TRY(lethe_alloc(&b->bound, nt, job->n_sel * sizeof *b->bound, what, err));
     LETHE_TRY(hits_alloc(job, b, err));
@@ -188,6 +189,7 @@ lethe_status lethe_select_job_open(lethe_select_job *job, int threads, lethe_err
     job->tile_n = min_size(n, min_size(MOST_TOKENS, max_size(1, TOKEN_BYTES / ld / 12) * 12));
     job->tile_m = min_size(MOST_LATENTS, max_size(1, LATENT_BYTES / ld / 16) * 16);
     job->close_m = max_size(job->tile_m, CLOSE_LATENTS);
+    job->fine = n < LETHE_FEW_TO_LOOK;
     size_t more = 0;
     for (size_t s = 0; s < job->n_sel; s++) {
         job->cap[s] = 4 * job->sel[s].k + 256;

@@ -10,10 +10,8 @@
 
 #include "kernel/select_internal.h"
 
-/* Packing a block of latents pays from this many tokens on. */
-#define FEW_FOR_SIFT 8
-
-static void digits_of(const lethe_select_job *job, const float *x, size_t i,
+/* Of token i of the nt of a tile. */
+static void digits_of(const lethe_select_job *job, const float *x, size_t i, size_t nt,
                       lethe_select_bench *b) {
     const lethe_kernels *kern = lethe_kernels_get();
     size_t d = job->d, ld = job->from->sieve->ld;
@@ -39,17 +37,22 @@ static void digits_of(const lethe_select_job *job, const float *x, size_t i,
         size_t size = ld - l < LETHE_STRIP ? ld - l : LETHE_STRIP;
         memcpy(b->lo + l * job->tile_n + i * size, lo + l, size);
     }
+    if (job->fine) memcpy(b->hi + (nt + i) * ld, lo, ld);
     b->whole[i] = b->digits[i].norm + 1.001f * sqrtf(out_square);
     const lethe_digits *g = &b->digits[i];
+    float slack = LETHE_SIEVE_SLACK(d) * b->whole[i], r = g->err2 + slack, xr = g->norm + g->err2;
     b->error[i] = (lethe_token_error){.scale = g->scale,
+                                      .first_w = job->fine ? r + LETHE_SHARE_ERROR * g->scale
+                                                           : g->err1 + slack,
+                                      .first_f = job->fine ? xr : g->norm,
                                       .er = g->err1 + g->err2,
-                                      .r = g->err2 + LETHE_SIEVE_SLACK(d) * b->whole[i],
-                                      .xr = g->norm + g->err2};
+                                      .r = r,
+                                      .xr = xr};
 }
 
 void lethe_select_digits(const lethe_select_job *job, const uint32_t *token, size_t nt,
                          lethe_select_bench *b) {
-    for (size_t i = 0; i < nt; i++) digits_of(job, job->x + (size_t)token[i] * job->d, i, b);
+    for (size_t i = 0; i < nt; i++) digits_of(job, job->x + (size_t)token[i] * job->d, i, nt, b);
 }
 
 /* The rows of the digits from place `first` on. */
@@ -67,11 +70,11 @@ static void set_bounds(const lethe_select_job *job, size_t nt, size_t at, const 
                        size_t stride, lethe_select_bench *b) {
     for (size_t s = 0; s < job->n_sel; s++)
         for (size_t i = 0; i < nt; i++) {
-            const lethe_digits *x = &b->digits[i];
+            const lethe_token_error *x = &b->error[i];
             b->bound[s * nt + i] = (lethe_bound){
                 .scale = x->scale,
-                .err = x->err1 + LETHE_SIEVE_SLACK(job->d) * b->whole[i],
-                .norm = x->norm,
+                .err = x->first_w,
+                .norm = x->first_f,
                 .threshold = seats[s * stride + i].threshold,
                 .w_scale = job->scale + at,
                 .w_norm = job->norm + at,
@@ -92,13 +95,15 @@ static void first_look(const lethe_select_job *job, size_t nt, size_t at, size_t
     const lethe_kernels *kern = lethe_kernels_get();
     size_t ld = job->from->sieve->ld;
     const int8_t *w = rows_hi(job, at, nm, b);
-    if (kern->sift && nm % 16 == 0 && nt >= FEW_FOR_SIFT) {
+    if (kern->sift && nm % 16 == 0 && nt >= LETHE_FEW_TO_LOOK) {
         bool straight_on = next >= nm && !job->from->rows;
         kern->sift(b->hi, nt, w, job->sum_hi + at, nm, ld, b->bound, job->n_sel, (int32_t)at,
                    b->hits, straight_on ? w + nm * ld : NULL, b->sift);
         return;
     }
-    kern->dots_i8(b->c, nm, b->hi, nt, w, job->sum_hi + at, nm, ld);
+    kern->dots_i8(b->c, nm, b->hi, job->fine ? 2 * nt : nt, w, job->sum_hi + at, nm, ld);
+    for (size_t p = 0; p < (job->fine ? nt * nm : 0); p++)
+        b->c[p] += lethe_second_share(b->c[nt * nm + p]);
     for (size_t row = 0; row < job->n_sel * nt; row++) {
         const int32_t *product = b->c + row % nt * nm;
         lethe_hits *to = &b->hits[row];

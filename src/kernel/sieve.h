@@ -23,7 +23,9 @@
  *
  * The first look costs one 8-bit product and tells most latents apart from the k largest; about one
  * in a hundred needs the second, whose bound is half as wide, and some of those the third, whose
- * bound is some hundred times tighter.
+ * bound is some hundred times tighter. With few tokens the latents' digits are what takes the time,
+ * and the token's second digits come along for nothing: the first look then has the second's bound
+ * (a "fine" one, select_internal.h).
  *
  * What counts is not x.w but the float32 number that the slot `dot` makes of it. Its 16 partial
  * sums of d / 16 products each and their folding err by at most (d / 16 + 6) 2^-24 |x| |w|, and the

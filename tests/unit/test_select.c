@@ -278,6 +278,7 @@ static void test_exact(void **state) {
     static const size_t shapes[][4] = {
         {1, 192, 700, 8},   {70, 65, 1001, 9},   {600, 100, 900, 16},
         {1100, 33, 777, 5}, {30, 2100, 1100, 8}, /* wider than a strip of a second look */
+        {2, 2100, 1100, 8}, {3, 192, 4000, 8},   {7, 65, 1001, 9}, /* fine first looks */
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (kind what = PLAIN; what < KINDS; what++) {
@@ -292,6 +293,8 @@ static void test_exact(void **state) {
                 assert_true(s.third < s.second);
                 assert_true(s.exact < s.tokens * (p.k + 4));
             }
+            /* With first digits alone, which massive dimensions make coarse, nearly all pass. */
+            if (what == OUTLYING && p.n == 3) assert_true(s.second < s.pairs / 3);
             problem_free(&p);
         }
 }
