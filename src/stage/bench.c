@@ -180,10 +180,11 @@ static void report(const lethe_env *env, const lethe_bench_race *race, size_t do
 static lethe_status one_round(lethe_bench_race *race, const lethe_bench_plan *plan, size_t round,
                               bool warm_up, lethe_err *err) {
     if (plan->before) LETHE_TRY(plan->before(plan->user, round, err));
-    for (size_t i = 0; i < race->n_sides; i++) {
+    for (size_t n = 0; n < race->n_sides; n++) {
         if (lethe_stop_requested())
             return lethe_fail(err, LETHE_STOPPED, "stopped during the measurement");
         double seconds;
+        size_t i = (n + round) % race->n_sides;
         LETHE_TRY(plan->fn[i](plan->user, &seconds, err));
         if (!warm_up) race->side[i].seconds[race->side[i].n++] = seconds;
         if (warm_up && i == 0 && plan->warmed) LETHE_TRY(plan->warmed(plan->user, err));

@@ -36,7 +36,7 @@ typedef struct lethe_bench_opts {
     size_t d, m, k;   /* of the random rows and their SAE */
     double expansion; /* m / d as it was asked for; also of the model's random SAE */
     size_t batch;     /* tokens a step, tokens encoded at once */
-    size_t rounds;    /* counted runs of each side */
+    size_t rounds;    /* counted runs of each side; decode: times new_tokens */
     double dead;      /* share of latents held dead before every step; 0 to less than 1 */
     lethe_recipe recipe;
     bool reference;    /* train: race the dense reference */
@@ -48,7 +48,7 @@ typedef struct lethe_bench_opts {
     const char *patch;     /* borrowed; NULL: of the same features, calibrated on random tokens */
     int layer, gpu_layers; /* layer -1: the SAE's own, or the middle one */
     size_t ctx_len;        /* tokens of the prefill */
-    size_t new_tokens;     /* tokens decoded a round */
+    size_t new_tokens;     /* decode: of each side a round, in turn one by one */
 } lethe_bench_opts;
 
 /* From the settings; c->model must be set when the parts need one (read for its width when --d is

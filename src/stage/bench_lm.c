@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "format/jsonio.h"
+#include "lm/live.h"
 #include "stage/ablate.h"
 #include "stage/bench_parts.h"
 #include "stage/features.h"
@@ -14,7 +15,7 @@
 #include "stage/pipeline.h"
 
 #define PROMPT 16 /* tokens before the decoded ones */
-#define TRIES 64  /* prompts until enough tokens were decoded */
+#define TRIES 64  /* prompts until one is gone on with */
 
 typedef struct job {
     const lethe_bench_opts *o;
@@ -34,6 +35,8 @@ typedef struct job {
     bool patch_given;
     float *x; /* [ctx_len, d] rows to calibrate on */
     lethe_ablation *exact, *compact;
+    lethe_live *live;
+    uint64_t text; /* number of the next one */
 } job;
 
 static void random_tokens(const job *j, uint64_t stream, int32_t *token, size_t n) {
@@ -119,68 +122,51 @@ static lethe_status bench_harvest(job *j, const lethe_env *env, lethe_bench_resu
 
 /* ---- decode --------------------------------------------------------------------------------- */
 
-typedef struct watch {
-    size_t n;
-    double first, last;
-} watch;
-
-static bool on_token(void *user, size_t seq, int32_t token, const char *piece) {
-    (void)seq, (void)token, (void)piece;
-    watch *w = user;
-    w->last = lethe_seconds();
-    if (w->n++ == 0) w->first = w->last;
-    return true;
-}
-
-/* Seconds a token, from the first new token of a text to its last. A text may end early; then
- * another prompt goes on, until there are enough tokens. */
-static lethe_status decode(job *j, double *seconds, lethe_err *err) {
-    size_t want = j->o->new_tokens, made = 0;
-    double time = 0;
-    for (uint64_t t = 0; t < TRIES && made < want; t++) {
-        int32_t token[PROMPT];
-        random_tokens(j, (UINT64_C(1) << 40) + t, token, PROMPT);
-        lethe_seq prompt = {token, PROMPT};
-        lethe_sampling s = lethe_sampling_defaults();
-        s.max_tokens = want - made + 1;
-        watch w = {0};
-        LETHE_TRY(lethe_lm_generate(j->lm, &prompt, 1, &s, NULL, on_token, &w, err));
-        if (w.n < 2) continue;
-        made += w.n - 1;
-        time += w.last - w.first;
+/* Another prompt, when a text has ended or fills the context: run as far as its first new token. */
+static lethe_status begin_text(job *j, lethe_err *err) {
+    int32_t token[PROMPT];
+    bool any = true;
+    for (int t = 0; t < TRIES && !lethe_live_busy(j->live, 0); t++) {
+        random_tokens(j, (UINT64_C(1) << 40) + j->text++, token, PROMPT);
+        lethe_live_request r = {.token = token, .n = PROMPT, .sampling = lethe_sampling_defaults()};
+        r.sampling.max_tokens = 0;
+        LETHE_TRY(lethe_live_begin(j->live, 0, &r, err));
+        LETHE_TRY(lethe_live_step(j->live, &any, err));
     }
-    if (!made)
-        return lethe_fail(err, LETHE_FAIL,
-                          "the model ends every text at once, so decoding cannot be timed (try "
-                          "another --seed)");
-    *seconds = time / (double)made;
-    return LETHE_OK;
+    if (lethe_live_busy(j->live, 0)) return LETHE_OK;
+    return lethe_fail(err, LETHE_FAIL,
+                      "the model ends every text at once, so decoding cannot be timed (try "
+                      "another --seed)");
 }
 
-static lethe_status decode_plain(void *user, double *seconds, lethe_err *err) {
-    job *j = user;
+/* One token of the text that all sides share: they take turns token by token, as a machine's speed
+ * changes within seconds. NULL: without an intervention. At special positions as well, so that no
+ * token is free of charge. */
+static lethe_status decode(job *j, lethe_ablation *a, lethe_hook hook, double *seconds,
+                           lethe_err *err) {
+    bool any;
     lethe_lm_clear_hooks(j->lm);
-    return decode(j, seconds, err);
-}
-
-/* At special positions as well, so that no token is free of charge. */
-static lethe_status decode_with(job *j, lethe_ablation *a, lethe_hook hook, double *seconds,
-                                lethe_err *err) {
-    lethe_lm_clear_hooks(j->lm);
-    LETHE_TRY(lethe_ablation_attach(a, j->lm, j->layer, hook, true, err));
-    lethe_status st = decode(j, seconds, err);
+    LETHE_TRY(begin_text(j, err));
+    if (a) LETHE_TRY(lethe_ablation_attach(a, j->lm, j->layer, hook, true, err));
+    double start = lethe_seconds();
+    lethe_status st = lethe_live_step(j->live, &any, err);
+    *seconds = lethe_seconds() - start;
     lethe_lm_clear_hooks(j->lm);
     return st;
 }
 
+static lethe_status decode_plain(void *user, double *seconds, lethe_err *err) {
+    return decode(user, NULL, LETHE_HOOK_POST, seconds, err);
+}
+
 static lethe_status decode_exact(void *user, double *seconds, lethe_err *err) {
     job *j = user;
-    return decode_with(j, j->exact, LETHE_HOOK_POST, seconds, err);
+    return decode(j, j->exact, LETHE_HOOK_POST, seconds, err);
 }
 
 static lethe_status decode_compact(void *user, double *seconds, lethe_err *err) {
     job *j = user;
-    return decode_with(j, j->compact, j->patch.hook, seconds, err);
+    return decode(j, j->compact, j->patch.hook, seconds, err);
 }
 
 /* SAE and features from files, or random ones of the model's width. */
@@ -260,13 +246,12 @@ static lethe_status bench_decode(job *j, const lethe_env *env, lethe_bench_resul
                                  lethe_err *err) {
     lethe_bench_race *race = lethe_bench_begin(r, "decode", 1, err);
     if (!race) return LETHE_NOMEM;
-    if (j->o->new_tokens + PROMPT > lethe_lm_ctx_len(j->lm))
-        return lethe_fail(err, LETHE_USAGE,
-                          "--max-new-tokens: got %zu, want at most %zu (%d tokens of a prompt and "
-                          "the new ones fit into --ctx-len %zu)",
-                          j->o->new_tokens,
-                          lethe_lm_ctx_len(j->lm) > PROMPT ? lethe_lm_ctx_len(j->lm) - PROMPT : 0,
-                          PROMPT, lethe_lm_ctx_len(j->lm));
+    if (lethe_lm_ctx_len(j->lm) < 2 * PROMPT)
+        return lethe_fail(
+            err, LETHE_USAGE,
+            "--ctx-len: got %zu, want at least %d (%d tokens of a prompt, and as many "
+            "new ones)",
+            lethe_lm_ctx_len(j->lm), 2 * PROMPT, PROMPT);
     lethe_bench_add(race, "plain", "no intervention", true);
     lethe_bench_add(race, "exact", "exact gate", false);
     lethe_bench_add(race, "compact", "compact gate", false);
@@ -274,8 +259,9 @@ static lethe_status bench_decode(job *j, const lethe_env *env, lethe_bench_resul
     LETHE_TRY(lethe_ablation_open(&j->exact, &j->sae, j->feature, j->n_features, j->o->scale, err));
     if (!j->patch_given) LETHE_TRY(make_patch(j, err));
     LETHE_TRY(lethe_ablation_open_patch(&j->compact, &j->patch, err));
+    LETHE_TRY(lethe_live_open(&j->live, j->lm, NULL, NULL, err));
     lethe_bench_plan plan = {.fn = {decode_plain, decode_exact, decode_compact}, .user = j};
-    LETHE_TRY(lethe_bench_alternate(race, &plan, j->o->rounds, env, err));
+    LETHE_TRY(lethe_bench_alternate(race, &plan, j->o->rounds * j->o->new_tokens, env, err));
     bool ok = true;
     lethe_json_put(race->figures, "sae", json_string(j->random_sae ? "random" : j->o->sae), &ok);
     lethe_json_put(race->figures, "latents", json_integer((json_int_t)j->sae.m), &ok);
@@ -320,6 +306,7 @@ lethe_status lethe_bench_lm(const lethe_bench_opts *o, const lethe_env *env, let
     if (!st && o->what & LETHE_BENCH_HARVEST) st = bench_harvest(&j, env, r, err);
     if (!st && o->what & LETHE_BENCH_DECODE) st = bench_decode(&j, env, r, err);
     lethe_lm_clear_hooks(j.lm);
+    lethe_live_close(&j.live);
     lethe_harvester_close(&j.harvester);
     lethe_ablation_close(&j.exact);
     lethe_ablation_close(&j.compact);

@@ -16,9 +16,9 @@ lethe_bench_race *lethe_bench_begin(lethe_bench_result *r, const char *key, doub
                                     lethe_err *err); /* NULL: no memory */
 void lethe_bench_add(lethe_bench_race *race, const char *key, const char *label, bool base);
 
-/* Each side once uncounted, then `rounds` times each, in turn; then the statistics. before (NULL:
- * none) prepares a round for all sides. warmed (NULL: none) is called after the first side's
- * warm-up, before the second side's. */
+/* Each side once uncounted, then `rounds` times each, in turn, each round beginning with another
+ * one; then the statistics. before (NULL: none) prepares a round for all sides. warmed (NULL: none)
+ * is called after the first side's warm-up, before the second side's. */
 typedef struct lethe_bench_plan {
     lethe_bench_fn fn[LETHE_BENCH_SIDES];
     lethe_status (*before)(void *user, size_t round, lethe_err *err);

@@ -5,12 +5,12 @@
 export LETHE_DATA=$LETHE_SOURCE
 tiny=(--d 32 --expansion 4 --k 4 --batch-size 64 --steps 2)
 
-# side FILE PART SIDE: the side's times and rate are there and in order.
+# side FILE PART SIDE [TIMES]: the side's times, 2 unless given, and rate are there and in order.
 side() {
     number "$1" "$2.$3.seconds.median" '>' 0
     number "$1" "$2.$3.seconds.min" '<=' "$("$JSONGET" "$1" "$2.$3.seconds.median")"
     number "$1" "$2.$3.seconds.max" '>=' "$("$JSONGET" "$1" "$2.$3.seconds.median")"
-    number "$1" "$2.$3.seconds.rounds.#" == 2
+    number "$1" "$2.$3.seconds.rounds.#" == "${4:-2}"
     number "$1" "$2.$3.tokens_per_second" '>' 0
 }
 
@@ -67,7 +67,7 @@ number model.json model.layers == 4
 number model.json harvest.share == 0.5
 number model.json harvest.rows '>' 0
 for one in harvest prefill; do side model.json harvest $one; done
-for one in plain exact compact; do side model.json decode $one; done
+for one in plain exact compact; do side model.json decode $one 16; done # two rounds of 8 tokens
 number model.json harvest.harvest.ratio '>' 0
 number model.json decode.exact.ratio '>' 0
 number model.json decode.compact.ratio '>' 0
@@ -99,8 +99,9 @@ expect 2 "--dead: got 1" "$LETHE" bench --what train --dead 1
 expect 2 "want one of: default, reference" "$LETHE" bench --what train --recipe best
 expect 2 "is more than the dictionary's 8 latents" "$LETHE" bench --what train --d 8 --expansion 1 --k 9
 expect 2 "--features belong to an SAE" "$LETHE" bench --what decode --features f.json
-expect 2 "--max-new-tokens: got 60, want at most 48" "$LETHE" bench --what decode --max-new-tokens 60 \
-    --ctx-len 64 --quiet
+expect 2 "--ctx-len: got 20, want at least 32" "$LETHE" bench --what decode --ctx-len 20 --quiet
+# More tokens than a text has room for: another one follows.
+ok "$LETHE" bench --what decode --steps 1 --max-new-tokens 30 --ctx-len 32 --expansion 4 --quiet
 expect 2 "layer" "$LETHE" bench --what harvest --layer 99 --quiet
 expect 3 "missing.gguf" "$LETHE" bench --what decode --model missing.gguf
 expect 3 "missing.safetensors" "$LETHE" bench --what decode --sae missing.safetensors
