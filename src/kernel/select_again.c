@@ -22,6 +22,10 @@
 /* The likely error of a first look, as a share of its bound. */
 #define LIKELY 0.125f
 
+/* Of a fine one it is a larger share: where a few dimensions make most of a token, their errors
+ * are most of the whole and do not cancel. */
+#define LIKELY_FINE 0.25f
+
 float lethe_select_kth(float *lower, size_t n, size_t k) {
     if (k > n) return -INFINITY;
     for (size_t i = 0; i < n; i++)
@@ -217,7 +221,7 @@ void lethe_select_relieve(const lethe_select_job *job, size_t s, size_t i, lethe
 static size_t likely_hits(const lethe_select_job *job, size_t s, size_t i, lethe_seat *seat,
                           lethe_hits *hits, lethe_select_bench *b) {
     if (seat->flushed || hits->count <= job->sel[s].k) return hits->count;
-    reach_set(job, s, i, hits, LIKELY, b);
+    reach_set(job, s, i, hits, job->fine ? LIKELY_FINE : LIKELY, b);
     float likely = nearly_kth(b->reach.lower, hits->count, job->sel[s].k);
     if (!(likely > seat->threshold)) return hits->count;
     seat->threshold = likely;

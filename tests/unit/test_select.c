@@ -293,8 +293,9 @@ static void test_exact(void **state) {
                 assert_true(s.third < s.second);
                 assert_true(s.exact < s.tokens * (p.k + 4));
             }
-            /* With first digits alone, which massive dimensions make coarse, nearly all pass. */
-            if (what == OUTLYING && p.n == 3) assert_true(s.second < s.pairs / 3);
+            /* First digits alone, which massive dimensions make coarse, leave three times as many
+             * (a guess of the threshold that does not hold, half of all). */
+            if (what == OUTLYING && p.n == 3) assert_true(s.second < s.pairs / 40);
             problem_free(&p);
         }
 }
