@@ -115,8 +115,8 @@ static inline int32_t lethe_second_share(int32_t lo) {
 
 /* Scratch of one thread. */
 typedef struct lethe_select_bench {
-    uint8_t *hi;     /* [tile_n, ld] first digits of the tokens, 128 added; fine: and as many rows
-                        of second ones behind those of the tile at hand */
+    uint8_t *hi;     /* [tile_n, ld] first digits of the tokens, 128 added; fine: [2 tile_n, ld],
+                        the second ones behind them */
     uint8_t *lo;     /* the second ones: [tile_n, LETHE_STRIP] strip by strip, the last less wide */
     uint8_t *own_lo; /* [ld] those of one token */
     lethe_digits *digits;     /* [tile_n] */
@@ -126,7 +126,8 @@ typedef struct lethe_select_bench {
     float *rest;              /* [d] a token without its outliers */
     int8_t *w_hi;             /* [tile_m, ld] gathered rows */
     lethe_bound *bound;       /* [n_sel, tile_n] */
-    int32_t *c, *hit;         /* [tile_n, tile_m], [tile_m]: where no sift does it; fine: twice */
+    int32_t *c, *hit;         /* products [tile_n, tile_m] (fine: [2 tile_n, tile_m], as hi) and
+                                 hits [tile_m], where no sift does it */
     lethe_hits *hits;         /* [n_sel, tile_n] */
     int32_t *waiting;         /* their lists */
     lethe_reach reach;        /* bounds of one token's hits */

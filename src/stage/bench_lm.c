@@ -259,6 +259,8 @@ static lethe_status bench_decode(job *j, const lethe_env *env, lethe_bench_resul
     LETHE_TRY(lethe_ablation_open(&j->exact, &j->sae, j->feature, j->n_features, j->o->scale, err));
     if (!j->patch_given) LETHE_TRY(make_patch(j, err));
     LETHE_TRY(lethe_ablation_open_patch(&j->compact, &j->patch, err));
+    /* Opening finds the places of the hooks that are there; one at layer 0's input takes a run. */
+    LETHE_TRY(lethe_ablation_attach(j->compact, j->lm, j->layer, j->patch.hook, true, err));
     LETHE_TRY(lethe_live_open(&j->live, j->lm, NULL, NULL, err));
     lethe_bench_plan plan = {.fn = {decode_plain, decode_exact, decode_compact}, .user = j};
     LETHE_TRY(lethe_bench_alternate(race, &plan, j->o->rounds * j->o->new_tokens, env, err));
@@ -276,6 +278,8 @@ static lethe_status bench_decode(job *j, const lethe_env *env, lethe_bench_resul
         snprintf(kind, sizeof kind, "k %zu", j->sae.k);
     else
         snprintf(kind, sizeof kind, "%s", lethe_arch_name(j->sae.arch));
+    lethe_strbuf_addf(&race->note, "%zu tokens of each side, in turn one by one\n",
+                      race->side[0].n);
     lethe_strbuf_addf(&race->note,
                       "%s SAE of %zu latents, %s, %zu %s features after layer %d\n"
                       "the exact gate fired at %.3g %% of rows, the compact one (%s) at %.3g %%",

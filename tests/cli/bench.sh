@@ -84,6 +84,12 @@ ok "$LETHE" bench --what decode --model "$model" --patch p.safetensors --steps 1
 cp out patched.json
 check "says which patch" [ "$("$JSONGET" patched.json decode.patch)" = p.safetensors ]
 number patched.json model.layer == 1 # the patch's own
+# A gate at layer 0's input, whose place in the graph has to be found first.
+ok small pre --layer 0 --hook pre
+ok "$LETHE" features --out pre --quiet --min-forget-fires 4 --near-weight 1
+ok "$LETHE" patch --out pre --quiet --to pre.safetensors
+ok "$LETHE" bench --what decode --patch pre.safetensors --steps 1 --max-new-tokens 4 --expansion 4 --quiet
+check "tells how many tokens" grep -q "^ *4 tokens of each side" out
 expect 3 "run/sae.safetensors" "$LETHE" bench --what decode --patch run/sae.safetensors --quiet
 ok "$LETHE" bench --what gate --model "$model" --expansion 2 --steps 1 --json
 cp out width.json
