@@ -43,7 +43,7 @@ typedef struct lethe_digits {
 /* Rows of digits are padded with zeros to a multiple of this many bytes. */
 #define LETHE_DIGIT_PAD 64
 
-/* sift may write this many numbers beyond the last hit. */
+/* sift may write this many hits beyond the last. */
 #define LETHE_SIFT_SLACK 16
 
 /* What tells for one token and a run of latents whether a latent can be among the k largest: see
@@ -66,14 +66,18 @@ typedef struct lethe_bound {
  */
 static inline size_t lethe_sift_scratch(size_t nb, size_t ld, size_t nt, size_t sets,
                                         size_t outliers) {
-    return nb * ld + nt * (3 + sets + outliers) * sizeof(float);
+    return nb * ld + nt * (3 + sets + outliers) * sizeof(float) + 2 * sets * nt * 72;
 }
 
 /* What sift has let pass of one token, in the order in which it was met. */
+typedef struct lethe_hit {
+    int32_t place; /* of the latent */
+    int32_t c;     /* its product */
+} lethe_hit;
+
 typedef struct lethe_hits {
     size_t count;
-    int32_t *place; /* of the latent */
-    int32_t *c;     /* its product */
+    lethe_hit *list;
 } lethe_hits;
 
 typedef struct lethe_kernels {

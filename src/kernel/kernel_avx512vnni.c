@@ -189,12 +189,23 @@ static token_side token_side_from(float *scratch, const lethe_bound *b, size_t n
     return t;
 }
 
-/* Adds those to a token's hits; whole registers, as a store under a mask is slow. */
+/* Adds those to a token's hits. Whole registers, as a store under a mask is slow; narrow ones where
+ * they do, as nearly always: a wide one mostly crosses into a line that is not in the cache yet. */
 static inline void add_hits(lethe_hits *hits, __mmask16 pass, __m512i place, __m512i c) {
-    size_t n = hits->count;
-    _mm512_storeu_si512(hits->place + n, _mm512_maskz_compress_epi32(pass, place));
-    _mm512_storeu_si512(hits->c + n, _mm512_maskz_compress_epi32(pass, c));
-    hits->count = n + (size_t)__builtin_popcount((unsigned)pass);
+    lethe_hit *to = hits->list + hits->count;
+    size_t more = (size_t)__builtin_popcount((unsigned)pass);
+    hits->count += more;
+    place = _mm512_maskz_compress_epi32(pass, place);
+    c = _mm512_maskz_compress_epi32(pass, c);
+    if (more <= 2) {
+        _mm_storeu_si128((__m128i *)(void *)to, _mm_unpacklo_epi32(_mm512_castsi512_si128(place),
+                                                                   _mm512_castsi512_si128(c)));
+        return;
+    }
+    const __m512i pairs = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i rest = _mm512_add_epi32(pairs, _mm512_set1_epi32(8));
+    _mm512_storeu_si512(to, _mm512_permutex2var_epi32(place, pairs, c));
+    _mm512_storeu_si512(to + 8, _mm512_permutex2var_epi32(place, rest, c));
 }
 
 typedef struct sifting {
@@ -216,6 +227,15 @@ static inline void fetch_share(sifting *s) {
     for (size_t l = 0; l < n; l += 64) _mm_prefetch(s->next + l, _MM_HINT_T1);
     s->next += n;
     s->next_size -= n;
+}
+
+/* Fetches the lines that hits of the tokens i .. i + na - 1 will be added to. */
+static inline void fetch_ends(const sifting *s, size_t i, size_t na) {
+    for (size_t set = 0; set < s->sets; set++)
+        for (size_t q = 0; q < na; q++) {
+            const lethe_hits *h = s->hits + set * s->nt + i + q;
+            __builtin_prefetch(h->list + h->count, 1);
+        }
 }
 
 /* Upper bounds of sixteen latents from place j on for tokens i .. i + na - 1, but for the bias:
@@ -253,6 +273,7 @@ sift_some(sifting *s, size_t i, size_t na, size_t j, size_t wide, const int8_t *
     const uint8_t *row[4] = {a, a + 3 * ld, a + 6 * ld, a + 9 * ld};
     __m512i acc[12][2], sum[2][12];
     fetch_share(s);
+    fetch_ends(s, i, na);
     /* The sums begin with what takes the 128 off again. */
     const __m512i zero = _mm512_setzero_si512();
     __m512i off0 = _mm512_sub_epi32(zero, _mm512_slli_epi32(load(s->b_sum + j), 7)), off1 = off0;

@@ -121,7 +121,7 @@ static lethe_status note(const work *w, finder *f, uint32_t token, const int32_t
 /* What closer looks leave goes to the front of a token's hits: it has heard of those already. */
 static void keep(void *user, size_t i, lethe_candidate is) {
     lethe_select_bench *b = user;
-    b->hits[i].place[b->hits[i].count++] = is.place;
+    b->hits[i].list[b->hits[i].count++].place = is.place;
 }
 
 /* The nm latents from place `at` on, and token i of the tile that begins with `first`. */
@@ -133,7 +133,7 @@ static lethe_status sort_out(const work *w, finder *f, size_t first, size_t i, s
     size_t n = 0, count = full ? nm : hits->count;
     int32_t row[DOTS];
     for (size_t h = 0; h < count; h++) {
-        size_t place = full ? at + h : (size_t)hits->place[h];
+        size_t place = full ? at + h : (size_t)hits->list[h].place;
         row[n++] = (int32_t)lethe_place_row(job, place);
         if (n < DOTS) continue;
         LETHE_TRY(note(w, f, (uint32_t)(first + i), row, n));

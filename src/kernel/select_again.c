@@ -106,7 +106,8 @@ static void look_at_all(const lethe_select_job *job, size_t s, size_t i, lethe_s
                         const lethe_hits *hits, lethe_select_bench *b) {
     seating to = seating_of(job, s, seat, b);
     for (size_t h = 0; h < hits->count && !seat[i].full; h++)
-        lethe_select_closer(job, s, i, (size_t)hits->place[h], hits->c[h], seat, b, take_seat, &to);
+        lethe_select_closer(job, s, i, (size_t)hits->list[h].place, hits->list[h].c, seat, b,
+                            take_seat, &to);
 }
 
 /* Bounds of what the first look at token i says about its hits, the lower one with only `share` of
@@ -116,9 +117,9 @@ static void reach_set(const lethe_select_job *job, size_t s, size_t i, const let
                       float share, lethe_select_bench *b) {
     const lethe_token_error *x = &b->error[i];
     for (size_t h = 0; h < hits->count; h++) {
-        size_t p = (size_t)hits->place[h];
+        size_t p = (size_t)hits->list[h].place;
         float bias = job->bias[s][p];
-        float a = x->scale * job->scale[p] * (float)hits->c[h] + bias;
+        float a = x->scale * job->scale[p] * (float)hits->list[h].c + bias;
         for (size_t o = 0; o < job->outliers; o++)
             a += b->x_out[i * LETHE_OUTLIERS + o] * job->w_out[o * job->m + p];
         /* Far above LETHE_SIEVE_TINY, so that the product is no denormal, which is slow. */
@@ -188,17 +189,13 @@ static float nearly_kth(float *v, size_t n, size_t k) {
 static size_t to_front(lethe_hits *hits, float threshold, bool all, const lethe_reach *r) {
     size_t front = 0, out = 0;
     for (size_t h = 0; h < hits->count; h++) { /* without branches: they cannot be foretold */
-        int32_t place = hits->place[h], c = hits->c[h];
+        lethe_hit hit = hits->list[h];
         bool reach = !(r->upper[h] < threshold);
-        hits->place[front] = r->spill[2 * out] = place;
-        hits->c[front] = r->spill[2 * out + 1] = c;
+        hits->list[front] = r->spill[out] = hit;
         front += reach;
         out += !reach && all;
     }
-    for (size_t o = 0; o < out; o++) {
-        hits->place[front + o] = r->spill[2 * o];
-        hits->c[front + o] = r->spill[2 * o + 1];
-    }
+    if (out) memcpy(hits->list + front, r->spill, out * sizeof *r->spill);
     hits->count = front + out;
     return front;
 }

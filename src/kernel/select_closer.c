@@ -127,15 +127,17 @@ static size_t by_latent(size_t nt, size_t at, size_t nm, const lethe_hits *hits,
     uint32_t *start = todo->start;
     memset(start, 0, (nm + 1) * sizeof *start);
     for (size_t i = 0; i < nt; i++)
-        for (size_t h = todo->next[i]; h < todo->keep[i] && hits[i].place[h] < stop; h++)
-            start[(size_t)hits[i].place[h] - at + 1]++;
+        for (size_t h = todo->next[i]; h < todo->keep[i] && hits[i].list[h].place < stop; h++)
+            start[(size_t)hits[i].list[h].place - at + 1]++;
     for (size_t j = 0; j < nm; j++) start[j + 1] += start[j];
     size_t all = start[nm];
     for (size_t i = 0; i < nt; i++)
-        for (size_t *h = &todo->next[i]; *h < todo->keep[i] && hits[i].place[*h] < stop; ++*h) {
-            uint32_t to = start[(size_t)hits[i].place[*h] - at]++;
+        for (size_t *h = &todo->next[i]; *h < todo->keep[i] && hits[i].list[*h].place < stop;
+             ++*h) {
+            const lethe_hit *hit = &hits[i].list[*h];
+            uint32_t to = start[(size_t)hit->place - at]++;
             todo->token[to] = (uint32_t)i;
-            todo->c[to] = hits[i].c[*h];
+            todo->c[to] = hit->c;
         }
     /* start[j] ran ahead to where latent j ends. */
     memmove(start + 1, start, nm * sizeof *start);

@@ -78,7 +78,7 @@ typedef struct lethe_select_job {
 /* First-look bounds of one token's hits; see select_again.c. */
 typedef struct lethe_reach {
     float *upper, *lower; /* [room] */
-    int32_t *spill;       /* [2, room] */
+    lethe_hit *spill;     /* [room] */
 } lethe_reach;
 
 /* Which hits get closer looks: those from next[i] to keep[i] of token i, by blocks of latents. */
@@ -129,7 +129,7 @@ typedef struct lethe_select_bench {
     int32_t *c, *hit;         /* products [tile_n, tile_m] (fine: [2 tile_n, tile_m], as hi) and
                                  hits [tile_m], where no sift does it */
     lethe_hits *hits;         /* [n_sel, tile_n] */
-    int32_t *waiting;         /* their lists */
+    lethe_hit *waiting;       /* their lists */
     lethe_reach reach;        /* bounds of one token's hits */
     lethe_todo todo;          /* of one selection */
     void *sift;               /* its scratch */

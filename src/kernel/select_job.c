@@ -67,13 +67,11 @@ static lethe_status hits_alloc(const lethe_select_job *job, lethe_select_bench *
     size_t nt = job->tile_n, rows = nt * job->n_sel, room = job->room;
     size_t each = room + LETHE_SIFT_SLACK;
     LETHE_TRY(lethe_alloc(&b->hits, rows, sizeof *b->hits, what, err));
-    LETHE_TRY(lethe_alloc(&b->waiting, rows, 2 * each * sizeof *b->waiting, what, err));
-    for (size_t r = 0; r < rows; r++)
-        b->hits[r] =
-            (lethe_hits){.place = b->waiting + 2 * r * each, .c = b->waiting + (2 * r + 1) * each};
+    LETHE_TRY(lethe_alloc(&b->waiting, rows, each * sizeof *b->waiting, what, err));
+    for (size_t r = 0; r < rows; r++) b->hits[r] = (lethe_hits){.list = b->waiting + r * each};
     LETHE_TRY(lethe_alloc(&b->reach.upper, room, sizeof *b->reach.upper, what, err));
     LETHE_TRY(lethe_alloc(&b->reach.lower, room, sizeof *b->reach.lower, what, err));
-    LETHE_TRY(lethe_alloc(&b->reach.spill, room, 2 * sizeof *b->reach.spill, what, err));
+    LETHE_TRY(lethe_alloc(&b->reach.spill, room, sizeof *b->reach.spill, what, err));
     LETHE_TRY(lethe_alloc(&b->todo.keep, nt, sizeof *b->todo.keep, what, err));
     LETHE_TRY(lethe_alloc(&b->todo.next, nt, sizeof *b->todo.next, what, err));
     LETHE_TRY(lethe_alloc(&b->todo.sure, nt, sizeof *b->todo.sure, what, err));
@@ -195,7 +193,7 @@ lethe_status lethe_select_job_open(lethe_select_job *job, int threads, lethe_err
         job->cap[s] = 4 * job->sel[s].k + 256;
         more += 8 * job->sel[s].k;
     }
-    size_t most = WAITING_BYTES / (job->tile_n * job->n_sel * 2 * sizeof(int32_t));
+    size_t most = WAITING_BYTES / (job->tile_n * job->n_sel * sizeof(lethe_hit));
     most -= min_size(most, more + LETHE_SIFT_SLACK);
     job->room = more + max_size(2 * job->tile_m, min_size(job->m / WAITING_SHARE, most));
     LETHE_TRY(gather(job, err));

@@ -109,8 +109,7 @@ static void first_look(const lethe_select_job *job, size_t nt, size_t at, size_t
         lethe_hits *to = &b->hits[row];
         size_t n = kern->may_pass(product, nm, &b->bound[row], b->hit);
         for (size_t h = 0; h < n; h++) {
-            to->place[to->count] = (int32_t)at + b->hit[h];
-            to->c[to->count++] = product[b->hit[h]];
+            to->list[to->count++] = (lethe_hit){(int32_t)at + b->hit[h], product[b->hit[h]]};
         }
     }
 }

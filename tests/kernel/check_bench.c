@@ -237,7 +237,8 @@ typedef struct sift_work {
     uint8_t *a;
     int8_t *b;
     void *scratch;
-    int32_t *b_sum, *room;
+    int32_t *b_sum;
+    lethe_hit *room;
     lethe_hits *hits;
     lethe_bound *bound;
     size_t ld;
@@ -262,7 +263,7 @@ void bench_sift(const lethe_kernels *k) {
                        .b = aligned_alloc(64, BLOCK * ld),
                        .scratch = aligned_alloc(64, lethe_sift_scratch(BLOCK, ld, SIFTED, 1, 0)),
                        .b_sum = calloc(BLOCK, sizeof(int32_t)),
-                       .room = calloc(BLOCK + LETHE_SIFT_SLACK, sizeof(int32_t)),
+                       .room = calloc(BLOCK + LETHE_SIFT_SLACK, sizeof(lethe_hit)),
                        .hits = calloc(SIFTED, sizeof(lethe_hits)),
                        .bound = calloc(SIFTED, sizeof(lethe_bound)),
                        .ld = ld};
@@ -271,7 +272,7 @@ void bench_sift(const lethe_kernels *k) {
             abort();
         memset(s.a, 1, SIFTED * ld);
         memset(s.b, 1, BLOCK * ld);
-        for (size_t t = 0; t < SIFTED; t++) s.hits[t].place = s.hits[t].c = s.room;
+        for (size_t t = 0; t < SIFTED; t++) s.hits[t].list = s.room;
         for (size_t t = 0; t < SIFTED; t++)
             s.bound[t] = (lethe_bound){
                 .threshold = 1, .w_scale = zero, .w_norm = zero, .w_err = zero, .bias = zero};

@@ -8,7 +8,7 @@
 
 #include "kernel/checkasm.h"
 
-enum { A, B, C, D, E, F, G, H, HIT, PRODUCT, SCRATCH };
+enum { A, B, C, D, E, F, G, H, HIT, SCRATCH };
 enum { MOST_TOKENS = 29, MOST_SETS = 2 };
 
 static const lethe_kernels *const ref = &lethe_kernels_ref;
@@ -59,9 +59,10 @@ static bool row_is_right(const sifted *s, size_t r, int32_t *product, int32_t *w
     const lethe_hits *hits = &s->hits[r];
     if (hits->count != s->before[r] + n) return false;
     for (size_t h = 0; h < s->before[r]; h++)
-        if (hits->place[h] != -1 || hits->c[h] != -2) return false;
-    for (size_t h = 0, at = s->before[r]; h < n; h++, at++)
-        if (hits->place[at] != s->first + want[h] || hits->c[at] != product[want[h]]) return false;
+        if (hits->list[h].place != -1 || hits->list[h].c != -2) return false;
+    const lethe_hit *new = hits->list + s->before[r];
+    for (size_t h = 0; h < n; h++)
+        if (new[h].place != s->first + want[h] || new[h].c != product[want[h]]) return false;
     return true;
 }
 
@@ -80,22 +81,19 @@ static void sift_once(const lethe_kernels *k, check_kind kind, size_t nt, size_t
     s.a = a, s.b = b, s.b_sum = b_sum;
     set_bounds(&s, kind);
     size_t each = 3 + nb + LETHE_SIFT_SLACK;
-    int32_t *hit = check_place(HIT, sets * nt * each * sizeof *hit, check_offset());
-    int32_t *c = check_place(PRODUCT, sets * nt * each * sizeof *c, check_offset());
+    lethe_hit *hit = check_place(HIT, sets * nt * each * sizeof *hit, check_offset());
     size_t room = lethe_sift_scratch(nb, ld, nt, sets, s.bound->outliers);
     void *scratch = check_place(SCRATCH, room, check_offset());
     s.first = (int32_t)check_below(1000);
     for (size_t r = 0; r < sets * nt; r++) {
         s.before[r] = check_below(4);
-        s.hits[r] = (lethe_hits){.count = s.before[r], .place = hit + r * each, .c = c + r * each};
-        for (size_t h = 0; h < s.before[r]; h++) hit[r * each + h] = -1, c[r * each + h] = -2;
+        s.hits[r] = (lethe_hits){.count = s.before[r], .list = hit + r * each};
+        for (size_t h = 0; h < s.before[r]; h++) hit[r * each + h] = (lethe_hit){-1, -2};
     }
     k->sift(a, nt, b, b_sum, nb, ld, s.bound, sets, s.first, s.hits, check_below(2) ? b : NULL,
             scratch);
     check_calls++;
-    if (!check_canaries(HIT, "hit") || !check_canaries(PRODUCT, "c") ||
-        !check_canaries(SCRATCH, "scratch"))
-        return;
+    if (!check_canaries(HIT, "hit") || !check_canaries(SCRATCH, "scratch")) return;
     int32_t product[256], want[256];
     for (size_t r = 0; r < sets * nt; r++)
         if (!row_is_right(&s, r, product, want)) {
