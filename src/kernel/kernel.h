@@ -43,6 +43,9 @@ typedef struct lethe_digits {
 /* Rows of digits are padded with zeros to a multiple of this many bytes. */
 #define LETHE_DIGIT_PAD 64
 
+/* Tokens that sift takes at a time, where there are so many. */
+#define LETHE_SIFT_TURN 12
+
 /* sift may write this many hits beyond the last. */
 #define LETHE_SIFT_SLACK 16
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Who looks at what. The tokens are worked off in lists: with many tokens, first a pilot of a few
- * without a guess, whose thresholds tell where those of the others will lie; then the others with
- * that guess, which spares most second looks; then once more those few whose guess turned out too
- * high, with the threshold that they reached, which is one of their own. None of this can change
- * the result, only its cost.
+ * without a guess, whose thresholds tell where those of the others will lie, unless the last call's
+ * tell that; then the others with that guess, which spares most second looks; then once more those
+ * few whose guess turned out too high, with the threshold that they reached, which is one of their
+ * own. None of this can change the result, only its cost.
  */
 #include "kernel/select.h"
 
@@ -22,7 +22,7 @@
 /* The pilot has one token of PILOT_SHARE, within these limits, and is worth it from PILOT_FROM
  * tokens on. The guess is the lowest ratio that it meets, or of more than 64 the one in 64 from
  * below, less a share of what the middle one is above it: a hit more is cheap, a token that comes
- * again is not. */
+ * again is not. The next call is told what PILOT_MOST tokens say. */
 #define PILOT_SHARE 64
 #define PILOT_LEAST 32
 #define PILOT_MOST 512
@@ -62,7 +62,7 @@ typedef struct work {
     uint8_t *verdict[LETHE_SELECTIONS]; /* [n] by place in the list: how finish() ended */
     uint32_t *full;                     /* [n] places in the list */
     float *known[LETHE_SELECTIONS];     /* [n] a threshold reached before, or -infinity */
-    float *ratio[LETHE_SELECTIONS];     /* [pilot_size(n)] */
+    float *ratio[LETHE_SELECTIONS];     /* [n] threshold over norm, or -infinity */
 } work;
 
 static void work_free(work *w) {
@@ -106,8 +106,8 @@ static lethe_status work_alloc(work *w, lethe_err *err) {
         LETHE_TRY(lethe_select_bench_open(job, threads, &w->bench[t], err));
     for (size_t s = 0; s < job->n_sel; s++) {
         LETHE_TRY(lethe_alloc(&w->known[s], n, sizeof *w->known[s], "thresholds", err));
-        for (size_t t = 0; t < n; t++) w->known[s][t] = -INFINITY;
-        LETHE_TRY(lethe_alloc(&w->ratio[s], pilot_size(n), sizeof *w->ratio[s], "a pilot", err));
+        LETHE_TRY(lethe_alloc(&w->ratio[s], n, sizeof *w->ratio[s], "thresholds", err));
+        for (size_t t = 0; t < n; t++) w->known[s][t] = w->ratio[s][t] = -INFINITY;
         LETHE_TRY(lethe_alloc(&w->verdict[s], n, 1, "a list of tokens", err));
     }
     LETHE_TRY(lethe_alloc(&w->full, n, sizeof *w->full, "a list of tokens", err));
@@ -121,8 +121,7 @@ static lethe_status work_alloc(work *w, lethe_err *err) {
 typedef struct round_of {
     const uint32_t *token;
     size_t count, parts;
-    size_t tile_n; /* tokens of a tile */
-    bool pilot;
+    size_t tile_n;      /* tokens of a tile */
     const float *ratio; /* [n_sel] guess: threshold of a token over its norm; NULL: none */
 } round_of;
 
@@ -164,7 +163,7 @@ static int finish(const work *w, const round_of *r, size_t s, size_t i, const le
         w->known[s][t] = threshold;
         return AGAIN;
     }
-    if (r->pilot) w->ratio[s][i] = threshold / seat->whole;
+    w->ratio[s][t] = threshold / seat->whole;
 
     lethe_topk best;
     lethe_topk_begin(&best, sel->k, b->key);
@@ -256,12 +255,14 @@ static void all_in_full(const work *w, const round_of *r, size_t s) {
 }
 
 /* Works off a list; returns how many of its tokens must come again: they are in w->again. */
-static size_t run_list(const work *w, const uint32_t *token, size_t count, bool pilot,
-                       const float *ratio) {
+static size_t run_list(const work *w, const uint32_t *token, size_t count, const float *ratio) {
     size_t threads = (size_t)w->threads, n_again = 0;
-    round_of r = {.token = token, .count = count, .pilot = pilot, .ratio = ratio};
-    /* Tokens are shared out first: a part of the latents knows less about its threshold. */
-    r.tile_n = min_size(w->job.tile_n, max_size(LETHE_FEW_TOKENS, ceil_div(count, 2 * threads)));
+    round_of r = {.token = token, .count = count, .ratio = ratio};
+    /* Tokens are shared out first: a part of the latents knows less about its threshold. As many
+     * tiles for each thread, at least two, and whole turns of sift. */
+    size_t each = max_size(2, ceil_div(count, threads * w->job.tile_n));
+    size_t even = ceil_div(ceil_div(count, threads * each), LETHE_SIFT_TURN) * LETHE_SIFT_TURN;
+    r.tile_n = min_size(w->job.tile_n, max_size(LETHE_FEW_TOKENS, even));
     size_t tiles = ceil_div(count, r.tile_n), cols = ceil_div(w->job.m, w->job.tile_m);
     r.parts = tiles && tiles < threads ? min_size(ceil_div(2 * threads, tiles), cols) : 1;
 #pragma omp parallel num_threads(w->threads)
@@ -290,24 +291,36 @@ static int rising(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* What so many tokens, evenly apart, say about a selection's thresholds: a guess for others. */
+static float guess_of(const work *w, size_t s, size_t size) {
+    float ratio[PILOT_MOST];
+    for (size_t i = 0; i < size; i++) ratio[i] = w->ratio[s][i * w->job.n / size];
+    qsort(ratio, size, sizeof *ratio, rising);
+    float low = ratio[size / 64], middle = ratio[size / 2];
+    float guess = low - GUESS_MARGIN * (middle - low);
+    return isfinite(guess) ? guess : -INFINITY;
+}
+
+/* The guesses that the last call left; false when one is missing. */
+static bool last_guesses(const work *w, float *guess) {
+    for (size_t s = 0; s < w->job.n_sel; s++) {
+        const float *last = w->job.sel[s].ratio;
+        if (!last || !isfinite(*last)) return false;
+        guess[s] = *last;
+    }
+    return true;
+}
+
 static void run_all(work *w) {
     const size_t n = w->job.n, size = pilot_size(n);
+    const bool many = n >= PILOT_FROM;
     size_t pilots = 0, rest = 0;
-    const float *guess = NULL;
-    float ratio[LETHE_SELECTIONS];
-    if (n >= PILOT_FROM) {
-        /* Every (n / size)-th token; the list has the pilot first. */
+    float guess[LETHE_SELECTIONS];
+    if (many && !last_guesses(w, guess)) {
+        /* The list has the pilot first. */
         for (size_t i = 0; i < size; i++) w->list[pilots++] = (uint32_t)(i * n / size);
-        for (size_t s = 0; s < w->job.n_sel; s++)
-            for (size_t i = 0; i < size; i++) w->ratio[s][i] = -INFINITY; /* FULL gives none */
-        run_list(w, w->list, pilots, true, NULL);
-        for (size_t s = 0; s < w->job.n_sel; s++) {
-            qsort(w->ratio[s], size, sizeof *w->ratio[s], rising);
-            float low = w->ratio[s][size / 64], middle = w->ratio[s][size / 2];
-            ratio[s] = low - GUESS_MARGIN * (middle - low);
-            if (!isfinite(ratio[s])) ratio[s] = -INFINITY;
-        }
-        guess = ratio;
+        run_list(w, w->list, pilots, NULL);
+        for (size_t s = 0; s < w->job.n_sel; s++) guess[s] = guess_of(w, s, size);
     }
     for (size_t t = 0, p = 0; t < n; t++) {
         if (p < pilots && t == p * n / size)
@@ -315,10 +328,12 @@ static void run_all(work *w) {
         else
             w->list[pilots + rest++] = (uint32_t)t;
     }
-    size_t n_again = run_list(w, w->list + pilots, rest, false, guess);
+    size_t n_again = run_list(w, w->list + pilots, rest, many ? guess : NULL);
     w->bench[0].stats.again += n_again;
     memcpy(w->list, w->again, n_again * sizeof *w->list);
-    run_list(w, w->list, n_again, false, NULL);
+    run_list(w, w->list, n_again, NULL);
+    for (size_t s = 0; s < (many ? w->job.n_sel : 0); s++)
+        if (w->job.sel[s].ratio) *w->job.sel[s].ratio = guess_of(w, s, min_size(n, PILOT_MOST));
 }
 
 static void add_stats(const work *w, lethe_select_stats *stats) {

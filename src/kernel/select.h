@@ -33,6 +33,9 @@ typedef struct lethe_selection {
     size_t k;          /* 0 < k <= number of latents to select from */
     int32_t *index;    /* [n, k], out: order and ties as in topk.h */
     float *value;      /* [n, k], out */
+    float *ratio;      /* where the last call's thresholds lay, over the tokens' norms: in and out,
+                          -INFINITY at first. With tokens like the last call's it spares a pilot; the
+                          result does not depend on it. NULL: each call asks a pilot */
 } lethe_selection;
 
 /* What the sieve did; lethe_select adds to it. */

@@ -16,7 +16,7 @@
 #define ALONE (1 << 20)
 
 /* A tile: what its digits may take of the second-level cache, and limits. Tokens come in multiples
- * of 12 (what sift takes at a time), latents of 16. */
+ * of LETHE_SIFT_TURN, latents of 16. */
 #define TOKEN_BYTES (1 << 20)
 #define LATENT_BYTES (3 << 17)
 #define MOST_TOKENS 660
@@ -32,8 +32,10 @@
 #define WAITING_SHARE 4
 #define WAITING_BYTES ((8 << 20) - 4096)
 
-/* Fewer tokens than this say little about which dimensions are outlying. */
+/* Fewer tokens than this say little about which dimensions are outlying, and more than the second
+ * number nothing new. */
 #define OUTLIERS_FROM 64
+#define OUTLIERS_ASKED 512
 #define OUTLYING 1.5f /* times the size of the seventeenth */
 
 static size_t min_size(size_t a, size_t b) {
@@ -144,8 +146,8 @@ static lethe_status gather(lethe_select_job *job, lethe_err *err) {
     return LETHE_OK;
 }
 
-/* The dimensions whose largest size in the batch stands out: larger than OUTLYING times the
- * seventeenth largest. */
+/* The dimensions whose largest size in the batch, or in every so many of its tokens, stands out:
+ * larger than OUTLYING times the seventeenth largest. */
 static lethe_status find_outliers(lethe_select_job *job, int threads, lethe_err *err) {
     size_t d = job->d;
     if (job->n < OUTLIERS_FROM || d <= 2 * LETHE_OUTLIERS) return LETHE_OK;
@@ -155,7 +157,7 @@ static lethe_status find_outliers(lethe_select_job *job, int threads, lethe_err 
     {
         size_t me = (size_t)omp_get_thread_num(), all = (size_t)omp_get_num_threads();
         size_t first = me * d / all, end = (me + 1) * d / all;
-        for (size_t t = 0; t < job->n; t++)
+        for (size_t t = 0; t < job->n; t += 1 + (job->n - 1) / OUTLIERS_ASKED)
             for (size_t i = first; i < end; i++) {
                 float v = fabsf(job->x[t * d + i]);
                 most[i] = v > most[i] ? v : most[i];
@@ -184,7 +186,9 @@ static lethe_status find_outliers(lethe_select_job *job, int threads, lethe_err 
 
 lethe_status lethe_select_job_open(lethe_select_job *job, int threads, lethe_err *err) {
     size_t n = job->n, ld = job->from->sieve->ld;
-    job->tile_n = min_size(n, min_size(MOST_TOKENS, max_size(1, TOKEN_BYTES / ld / 12) * 12));
+    job->tile_n =
+        min_size(n, min_size(MOST_TOKENS,
+                             max_size(1, TOKEN_BYTES / ld / LETHE_SIFT_TURN) * LETHE_SIFT_TURN));
     job->tile_m = min_size(MOST_LATENTS, max_size(1, LATENT_BYTES / ld / 16) * 16);
     job->close_m = max_size(job->tile_m, CLOSE_LATENTS);
     job->fine = n < LETHE_FEW_TO_LOOK;

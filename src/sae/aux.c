@@ -48,8 +48,11 @@ static lethe_status select_reference(lethe_trainer *t, size_t n, lethe_err *err)
         for (size_t c = 0; c < d; c++) t->aux_in[i * d + c] = -t->resid[i * d + c] - s->b_dec[c];
     const lethe_latents from = {
         .w = s->W_enc, .sieve = &t->sieve, .rows = t->dead_list, .n_rows = dead};
-    const lethe_selection sel = {
-        .bias = s->b_enc, .k = t->aux.k, .index = t->aux.index, .value = t->aux.value};
+    const lethe_selection sel = {.bias = s->b_enc,
+                                 .k = t->aux.k,
+                                 .index = t->aux.index,
+                                 .value = t->aux.value,
+                                 .ratio = &t->aux_ratio};
     return lethe_select(t->aux_in, n, &from, &sel, 1, &t->looks, err);
 }
 

@@ -67,6 +67,7 @@ lethe_status lethe_trainer_open(lethe_trainer **out, lethe_sae *sae, const lethe
     t->recipe = *recipe;
     lethe_recipe_resolve(&t->recipe, sae->d, sae->m, batch, total_steps);
     t->batch = batch;
+    t->ratio = t->aux_ratio = -INFINITY;
     t->total_steps = total_steps;
     lethe_status st = lethe_sieve_alloc(&t->sieve, sae->m, sae->d, err);
     if (!st) st = alloc_params(t, sae->d, sae->m, err);
@@ -136,9 +137,16 @@ static lethe_status forward(lethe_trainer *t, const float *x, size_t n, bool wit
     const lethe_sae *s = &t->sae;
     size_t n_sel = with_aux && t->recipe.aux == LETHE_AUX_NORMALISED ? 2 : 1;
     lethe_rows_sub(t->centred, x, n, s->d, s->b_dec);
-    const lethe_selection sel[2] = {
-        {.bias = s->b_enc, .k = s->k, .index = t->codes.index, .value = t->codes.value},
-        {.bias = t->dead_bias, .k = t->aux.k, .index = t->aux.index, .value = t->aux.value}};
+    const lethe_selection sel[2] = {{.bias = s->b_enc,
+                                     .k = s->k,
+                                     .index = t->codes.index,
+                                     .value = t->codes.value,
+                                     .ratio = &t->ratio},
+                                    {.bias = t->dead_bias,
+                                     .k = t->aux.k,
+                                     .index = t->aux.index,
+                                     .value = t->aux.value,
+                                     .ratio = &t->aux_ratio}};
     const lethe_latents all = {.w = s->W_enc, .sieve = &t->sieve};
     LETHE_TRY(lethe_select(t->centred, n, &all, sel, n_sel, &t->looks, err));
     t->codes.n = n;

@@ -40,6 +40,7 @@ struct lethe_trainer {
     float *parts;      /* [lethe_backward_blocks(m), d] shares of db_dec */
 
     lethe_select_stats looks; /* of all steps since the trainer opened */
+    float ratio, aux_ratio;   /* what the last selections leave for the next (kernel/select.h) */
 
     /* The batch. */
     float *centred; /* [n, d] x - b_dec */

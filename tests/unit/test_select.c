@@ -69,14 +69,19 @@ static lethe_sieve sieve_of(const problem *p) {
     return s;
 }
 
-static lethe_select_stats select_now(problem *p) {
-    lethe_selection sel = {.bias = p->bias, .k = p->k, .index = p->index, .value = p->value};
+static lethe_select_stats select_after(problem *p, float *ratio) {
+    lethe_selection sel = {
+        .bias = p->bias, .k = p->k, .index = p->index, .value = p->value, .ratio = ratio};
     lethe_sieve sieve = sieve_of(p);
     const lethe_latents from = {.w = p->w, .sieve = &sieve};
     lethe_select_stats stats = {0};
     assert_ok(lethe_select(p->x, p->n, &from, &sel, 1, &stats, &err), &err);
     lethe_sieve_free(&sieve);
     return stats;
+}
+
+static lethe_select_stats select_now(problem *p) {
+    return select_after(p, NULL);
 }
 
 typedef struct scored {
@@ -189,8 +194,8 @@ static void test_two_selections(void **state) {
     memcpy(q.x, p.x, p.n * p.d * sizeof *p.x);
     memcpy(q.w, p.w, p.m * p.d * sizeof *p.w);
     for (size_t j = 0; j < q.m; j++) q.bias[j] = j % 5 ? -INFINITY : p.bias[j];
-    const lethe_selection sel[2] = {{p.bias, p.k, p.index, p.value},
-                                    {q.bias, q.k, q.index, q.value}};
+    const lethe_selection sel[2] = {{.bias = p.bias, .k = p.k, .index = p.index, .value = p.value},
+                                    {.bias = q.bias, .k = q.k, .index = q.index, .value = q.value}};
     lethe_sieve sieve = sieve_of(&p);
     const lethe_latents from = {.w = p.w, .sieve = &sieve};
     assert_ok(lethe_select(p.x, p.n, &from, sel, 2, NULL, &err), &err);
@@ -346,12 +351,36 @@ static void test_again(void **state) {
     problem_free(&p);
 }
 
+/* What one call leaves for the next spares its pilot; what is wrong changes nothing but the time.
+ */
+static void test_ratio(void **state) {
+    (void)state;
+    problem p = real_problem(1024, 64, 2000, 8, PLAIN, 6);
+    float ratio = -INFINITY;
+    select_after(&p, &ratio);
+    check_exact(&p, NULL, p.m);
+    assert_true(isfinite(ratio) && ratio > 0);
+    lethe_select_stats with = select_after(&p, &ratio), without = select_now(&p);
+    check_exact(&p, NULL, p.m);
+    assert_true(with.again < p.n / 16);
+    assert_true(with.second < without.second); /* those of the pilot */
+    const float wrong[] = {1e9f, -1e9f, NAN, INFINITY};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ratio = wrong[i];
+        lethe_select_stats s = select_after(&p, &ratio);
+        check_exact(&p, NULL, p.m);
+        if (i == 0) assert_int_equal(s.again, p.n);
+        assert_true(isfinite(ratio) && ratio > 0 && ratio < 1e6f); /* mended for the next */
+    }
+    problem_free(&p);
+}
+
 static void test_no_memory(void **state) {
     (void)state;
     problem p = problem_make(20, 5, 300, 4);
     lethe_rng r = lethe_rng_make(1, 2);
     fill(&p, &r, 4);
-    lethe_selection sel = {p.bias, p.k, p.index, p.value};
+    lethe_selection sel = {.bias = p.bias, .k = p.k, .index = p.index, .value = p.value};
     lethe_sieve sieve = sieve_of(&p);
     const lethe_latents from = {.w = p.w, .sieve = &sieve};
     size_t allowed = 0;
@@ -375,6 +404,7 @@ int main(void) {
         cmocka_unit_test(test_threads),    cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_exact),      cmocka_unit_test(test_subset),
         cmocka_unit_test(test_in_full),    cmocka_unit_test(test_again),
+        cmocka_unit_test(test_ratio),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
