@@ -26,6 +26,12 @@ double lethe_row_dot(const float *a, const float *b, size_t d);
 /* out[n, d] = x[n, d] - b[d]. out may be x. */
 void lethe_rows_sub(float *out, const float *x, size_t n, size_t d, const float *b);
 
+/* The same, and returns what lethe_rows_spread does of x, all in one pass: with c = x - b and a
+ * column's mean of c its deviations are sum c^2 - (sum c)^2 / n, in double, and 0 where they are
+ * lost in rounding. spread [d] out: the columns' shares. */
+double lethe_rows_centre(float *out, const float *x, size_t n, size_t d, const float *b,
+                         double *spread);
+
 /* out[n, d] = bias[d] (NULL: zero) + sum over the positive codes of value * w[index]. */
 void lethe_rows_decode(float *out, size_t n, size_t d, const float *bias, const float *w,
                        const lethe_codes *codes);

@@ -131,12 +131,10 @@ size_t lethe_trainer_dead(const lethe_trainer *t) {
 
 /* ---- one step ------------------------------------------------------------------------------- */
 
-/* Codes of the batch, and with_aux those of the dead latents from the same product. */
-static lethe_status forward(lethe_trainer *t, const float *x, size_t n, bool with_aux,
-                            lethe_err *err) {
+/* Codes of the centred batch, and with_aux those of the dead latents from the same product. */
+static lethe_status forward(lethe_trainer *t, size_t n, bool with_aux, lethe_err *err) {
     const lethe_sae *s = &t->sae;
     size_t n_sel = with_aux && t->recipe.aux == LETHE_AUX_NORMALISED ? 2 : 1;
-    lethe_rows_sub(t->centred, x, n, s->d, s->b_dec);
     const lethe_selection sel[2] = {{.bias = s->b_enc,
                                      .k = s->k,
                                      .index = t->codes.index,
@@ -154,26 +152,24 @@ static lethe_status forward(lethe_trainer *t, const float *x, size_t n, bool wit
     return LETHE_OK;
 }
 
-/* resid = x^ - x and dx_hat = scale resid, token by token; with_slopes the slopes too, while the
- * decoder's rows are still in the cache. Returns the sum of all resid^2. */
-static double reconstruct(lethe_trainer *t, const float *x, size_t n, float scale,
+/* dx_hat = scale (x^ - x), token by token, and with_resid resid = x^ - x; with_slopes the slopes
+ * too, while the decoder's rows are still in the cache. Returns the sum of all (x^ - x)^2. */
+static double reconstruct(lethe_trainer *t, const float *x, size_t n, float scale, bool with_resid,
                           bool with_slopes) {
     const lethe_kernels *kern = lethe_kernels_get();
     const lethe_sae *s = &t->sae;
     size_t d = s->d, k = s->k;
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static)
     for (size_t i = 0; i < n; i++) {
-        float *r = t->resid + i * d, *g = t->dx_hat + i * d;
+        float *g = t->dx_hat + i * d, *r = with_resid ? t->resid + i * d : g;
         const int32_t *index = t->codes.index + i * k;
         const float *value = t->codes.value + i * k;
         size_t fired = lethe_fired(value, k);
         memcpy(r, s->b_dec, d * sizeof *r);
         kern->gather_sum(r, d, s->W_dec, d, index, value, fired, (n - i) * k - fired);
-        for (size_t c = 0; c < d; c++) {
-            r[c] -= x[i * d + c];
-            g[c] = scale * r[c];
-        }
+        for (size_t c = 0; c < d; c++) r[c] -= x[i * d + c];
         t->row_scratch[i] = kern->sumsq(r, d);
+        for (size_t c = 0; c < d; c++) g[c] = scale * r[c];
         if (with_slopes) lethe_token_slopes(s, index, fired, k, g, t->slope + i * k);
     }
     double sum = 0;
@@ -188,15 +184,16 @@ lethe_status lethe_trainer_gradients(lethe_trainer *t, const float *x, size_t n,
     *stats = (lethe_step_stats){0};
     bool with_aux = lethe_aux_begin(t);
     stats->dead = t->dead;
-    LETHE_TRY(forward(t, x, n, with_aux, err));
-
     double elements = (double)n * (double)d;
-    double variance = lethe_rows_spread(x, n, d, t->mean, t->sum, t->row_scratch);
+    double variance = lethe_rows_centre(t->centred, x, n, d, t->sae.b_dec, t->sum);
+    LETHE_TRY(forward(t, n, with_aux, err));
+
     /* A batch without variance (a single token) falls back to the plain mean. */
     bool normalise = t->recipe.aux == LETHE_AUX_NORMALISED && variance > 0;
     /* The reference's auxiliary loss still changes dx_hat, so its slopes come there. */
     bool late = with_aux && t->recipe.aux == LETHE_AUX_REFERENCE;
-    double error = reconstruct(t, x, n, (float)(2 / (normalise ? variance : elements)), !late);
+    double error =
+        reconstruct(t, x, n, (float)(2 / (normalise ? variance : elements)), with_aux, !late);
     stats->recon_loss = error / elements;
     stats->fvu = variance > 0 ? error / variance : 0;
     stats->l0 = lethe_codes_l0(&t->codes);
