@@ -70,8 +70,8 @@ float lethe_aux_scale(double norm, double coef) {
 
 /* Token i from its codes to its slopes, while its rows of W_dec are in the cache; returns
  * |e^ - e|^2. The reference's kind then follows e back through the encoder into x^, dx_hat -= sum
- * of slope * W_enc, which dx_hat's own slopes have waited for. */
-static double token_loss(lethe_trainer *t, size_t i, size_t n, float scale) {
+ * of slope * W_enc, which dx_hat's own slopes, with_slopes, have waited for. */
+static double token_loss(lethe_trainer *t, size_t i, size_t n, float scale, bool with_slopes) {
     const lethe_kernels *kern = lethe_kernels_get();
     const lethe_sae *s = &t->sae;
     size_t d = s->d, k = t->aux.k, fired = lethe_fired(t->aux.value + i * k, k);
@@ -88,6 +88,7 @@ static double token_loss(lethe_trainer *t, size_t i, size_t n, float scale) {
     for (size_t q = 0; q < fired; q++) slope[q] = -slope[q];
     kern->gather_sum(g, d, s->W_enc, d, index, slope, fired, 0);
     for (size_t q = 0; q < fired; q++) slope[q] = -slope[q];
+    if (!with_slopes) return sum;
     lethe_token_slopes(s, t->codes.index + i * s->k, lethe_fired(t->codes.value + i * s->k, s->k),
                        s->k, g, t->slope + i * s->k);
     return sum;
@@ -104,8 +105,9 @@ lethe_status lethe_aux_loss(lethe_trainer *t, size_t n, double *loss, lethe_err 
     lethe_relu(t->aux.value, n * t->aux.k);
     t->aux.n = n;
     float scale = lethe_aux_scale(norm, t->recipe.aux_coef);
+    bool with_slopes = !lethe_slopes_by_latent(t, n);
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static)
-    for (size_t i = 0; i < n; i++) t->row_scratch[i] = token_loss(t, i, n, scale);
+    for (size_t i = 0; i < n; i++) t->row_scratch[i] = token_loss(t, i, n, scale, with_slopes);
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += t->row_scratch[i];
     *loss = norm > 0 ? sum / norm : 0;

@@ -10,7 +10,9 @@
  * The auxiliary codes add the same sums with their own g, and nothing to the first term of db_dec,
  * because they are decoded without b_dec.
  *
- * Each row of a gradient belongs to one thread, which adds the row's pairs in the order of tokens.
+ * Each row of a gradient belongs to one thread, which adds the row's pairs in the order of tokens:
+ * latent by latent, or where there are many pairs a latent in strips of columns, many latents in a
+ * sweep. Nothing but the time depends on that.
  */
 #include <math.h>
 #include <omp.h>
@@ -22,7 +24,13 @@
 #include "sae/rows.h"
 #include "sae/trainer_internal.h"
 
+/* More parts of the tokens than this are not counted apart: each needs a counter a latent. */
+#define MOST_PARTS 16
+
 lethe_status lethe_pairs_alloc(lethe_pairs *p, size_t m, size_t cap, lethe_err *err) {
+    size_t threads = (size_t)lethe_threads();
+    p->parts = threads < MOST_PARTS ? threads : MOST_PARTS;
+    LETHE_TRY(lethe_alloc(&p->count, m, p->parts * sizeof *p->count, "pairs by latent", err));
     LETHE_TRY(lethe_zalloc(&p->start, m + 1, sizeof *p->start, "pairs by latent", err));
     LETHE_TRY(lethe_alloc(&p->token, cap, sizeof *p->token, "pairs by latent", err));
     LETHE_TRY(lethe_alloc(&p->value, cap, sizeof *p->value, "pairs by latent", err));
@@ -30,6 +38,7 @@ lethe_status lethe_pairs_alloc(lethe_pairs *p, size_t m, size_t cap, lethe_err *
 }
 
 void lethe_pairs_free(lethe_pairs *p) {
+    lethe_free(p->count);
     lethe_free(p->start);
     lethe_free(p->token);
     lethe_free(p->value);
@@ -43,49 +52,72 @@ void lethe_token_slopes(const lethe_sae *sae, const int32_t *index, size_t fired
     for (size_t i = fired; i < k; i++) slope[i] = 0.0f;
 }
 
-/* A counting sort; tokens come in order, so they stay in order within a latent. Every thread reads
- * all codes, and counts and places those of its own latents. */
+/* A counting sort; slope NULL: those come later. The tokens are shared out in parts, and within a
+ * latent those of an earlier part come first, so that they stay in order, whatever the number of
+ * parts. */
 static void sort_pairs(lethe_pairs *p, const lethe_codes *codes, const float *slope, size_t n,
                        size_t m) {
-    size_t *start = p->start, count = n * codes->k;
-    memset(start, 0, (m + 1) * sizeof *start);
+    const size_t k = codes->k, parts = p->parts;
 #pragma omp parallel num_threads(lethe_threads())
     {
-        size_t me = (size_t)omp_get_thread_num(), all = (size_t)omp_get_num_threads();
-        int32_t first = (int32_t)(me * m / all), end = (int32_t)((me + 1) * m / all);
-        for (size_t i = 0; i < count; i++) {
-            int32_t j = codes->index[i];
-            if (j >= first && j < end && codes->value[i] > 0.0f) start[j + 1]++;
+#pragma omp for schedule(static)
+        for (size_t part = 0; part < parts; part++) {
+            size_t *count = p->count + part * m;
+            memset(count, 0, m * sizeof *count);
+            for (size_t t = part * n / parts; t < (part + 1) * n / parts; t++) {
+                const int32_t *index = codes->index + t * k;
+                size_t fired = lethe_fired(codes->value + t * k, k);
+                for (size_t i = 0; i < fired; i++) count[index[i]]++;
+            }
         }
-#pragma omp barrier
 #pragma omp single
-        for (size_t j = 0; j < m; j++) start[j + 1] += start[j];
-        /* start[j] runs ahead while latent j is filled and ends at start[j + 1]. */
-        for (size_t i = 0; i < count; i++) {
-            int32_t j = codes->index[i];
-            if (!(j >= first && j < end && codes->value[i] > 0.0f)) continue;
-            size_t at = start[j]++;
-            p->token[at] = (int32_t)(i / codes->k);
-            p->value[at] = codes->value[i];
-            p->slope[at] = slope[i];
+        {
+            size_t at = 0;
+            for (size_t j = 0; j < m; j++) {
+                p->start[j] = at;
+                for (size_t part = 0; part < parts; part++) {
+                    size_t here = p->count[part * m + j];
+                    p->count[part * m + j] = at; /* where the part's next pair goes */
+                    at += here;
+                }
+            }
+            p->start[m] = at;
+        }
+#pragma omp for schedule(static)
+        for (size_t part = 0; part < parts; part++) {
+            size_t *next = p->count + part * m;
+            for (size_t t = part * n / parts; t < (part + 1) * n / parts; t++) {
+                size_t fired = lethe_fired(codes->value + t * k, k);
+                for (size_t i = t * k; i < t * k + fired; i++) {
+                    size_t at = next[codes->index[i]]++;
+                    p->token[at] = (int32_t)t;
+                    p->value[at] = codes->value[i];
+                    if (slope) p->slope[at] = slope[i];
+                }
+            }
         }
     }
-    memmove(start + 1, start, m * sizeof *start);
-    start[0] = 0;
 }
 
 /* Columns of a strip: those of all tokens of a batch fit a cache where whole rows do not. */
 #define STRIP 128
 
-/* Rows j of g [m, d] += sum over the pairs of latent j of coef * row of its token, for latents
- * first .. end - 1 and strip by strip; begin: those of touched latents begin with zero. */
-static void add_pairs(const lethe_trainer *t, float *g, const float *rows, const lethe_pairs *p,
-                      const float *coef, size_t first, size_t end, bool begin) {
+/* The latents whose rows are added up together, and how. */
+typedef struct sweep {
+    size_t first, end, strip; /* latents first .. end - 1, columns at a time */
+    bool by_latent;           /* one, and its slopes too */
+    bool with_aux, project;
+} sweep;
+
+/* Rows j of g [m, d] += sum over the pairs of latent j of coef * row of its token; begin: those of
+ * touched latents begin with zero. */
+static void add_pairs(const lethe_trainer *t, const sweep *w, float *g, const float *rows,
+                      const lethe_pairs *p, const float *coef, bool begin) {
     const lethe_kernels *kern = lethe_kernels_get();
     size_t d = t->sae.d, all = p->start[t->sae.m];
-    for (size_t at = 0; at < d; at += STRIP) {
-        size_t width = d - at < STRIP ? d - at : STRIP;
-        for (size_t j = first; j < end; j++) {
+    for (size_t at = 0; at < d; at += w->strip) {
+        size_t width = d - at < w->strip ? d - at : w->strip;
+        for (size_t j = w->first; j < w->end; j++) {
             size_t pair = p->start[j], next = p->start[j + 1];
             float *out = g + j * d + at;
             if (begin && t->touched[j]) memset(out, 0, width * sizeof *out);
@@ -108,12 +140,8 @@ void lethe_project_row(float *g, const float *w, size_t d) {
     kern->axpy(g, (float)(-(double)kern->dot(g, w, d) / (norm * norm)), w, d);
 }
 
-static bool has_pairs(const lethe_pairs *p, size_t j) {
-    return p->start[j] < p->start[j + 1];
-}
-
 /* What is left of a latent when its rows are added up. */
-static void finish_latent(lethe_trainer *t, size_t j, bool with_aux, bool project) {
+static void finish_latent(lethe_trainer *t, const sweep *w, size_t j) {
     const lethe_kernels *kern = lethe_kernels_get();
     size_t d = t->sae.d;
     float *g_enc = t->grad[LETHE_W_ENC] + j * d, *g_dec = t->grad[LETHE_W_DEC] + j * d;
@@ -121,9 +149,9 @@ static void finish_latent(lethe_trainer *t, size_t j, bool with_aux, bool projec
     t->row_sumsq[j] = 0;
     if (!t->touched[j]) return;
     double b = sum_slopes(&t->pairs, j);
-    if (with_aux) b += sum_slopes(&t->aux_pairs, j);
+    if (w->with_aux) b += sum_slopes(&t->aux_pairs, j);
     t->grad[LETHE_B_ENC][j] = (float)b;
-    if (project) lethe_project_row(g_dec, t->sae.W_dec + j * d, d);
+    if (w->project) lethe_project_row(g_dec, t->sae.W_dec + j * d, d);
     t->row_sumsq[j] = kern->sumsq(g_enc, d) + kern->sumsq(g_dec, d) + b * b;
 }
 
@@ -134,53 +162,82 @@ size_t lethe_backward_blocks(size_t m) {
     return (m + BLOCK - 1) / BLOCK;
 }
 
-/* A block of latents, and part [d] = the sum over them of db_enc[j] W_enc[j]. */
-static void finish_block(lethe_trainer *t, size_t block, bool with_aux, bool project) {
+static bool has_pairs(const lethe_pairs *p, size_t j) {
+    return p->start[j] < p->start[j + 1];
+}
+
+/* Of one latent's pairs, whose rows of dx_hat are wanted right afterwards. */
+static void latent_slopes(lethe_trainer *t, size_t j) {
+    lethe_pairs *p = &t->pairs;
+    size_t d = t->sae.d, first = p->start[j];
+    lethe_kernels_get()->gather_dot(p->slope + first, d, t->sae.W_dec + j * d, t->dx_hat,
+                                    p->token + first, p->start[j + 1] - first);
+}
+
+/* The rows of a sweep, and for each block of latents part [d] = the sum of db_enc[j] W_enc[j]. */
+static void add_up(lethe_trainer *t, const sweep *w) {
     const lethe_kernels *kern = lethe_kernels_get();
-    size_t d = t->sae.d, end = (block + 1) * BLOCK < t->sae.m ? (block + 1) * BLOCK : t->sae.m;
-    float *part = t->parts + block * d;
-    memset(part, 0, d * sizeof *part);
-    for (size_t j = block * BLOCK; j < end; j++) {
-        finish_latent(t, j, with_aux, project);
+    size_t d = t->sae.d;
+    for (size_t j = w->first; j < w->end; j++)
+        t->touched[j] = has_pairs(&t->pairs, j) || (w->with_aux && has_pairs(&t->aux_pairs, j));
+    if (w->by_latent) latent_slopes(t, w->first);
+    float *g_enc = t->grad[LETHE_W_ENC], *g_dec = t->grad[LETHE_W_DEC];
+    add_pairs(t, w, g_dec, t->dx_hat, &t->pairs, t->pairs.value, true);
+    add_pairs(t, w, g_enc, t->centred, &t->pairs, t->pairs.slope, true);
+    if (w->with_aux) {
+        const float *in = t->aux_in ? t->aux_in : t->centred;
+        add_pairs(t, w, g_dec, t->aux_dx, &t->aux_pairs, t->aux_pairs.value, false);
+        add_pairs(t, w, g_enc, in, &t->aux_pairs, t->aux_pairs.slope, false);
+    }
+    for (size_t j = w->first; j < w->end; j++) {
+        float *part = t->parts + j / BLOCK * d;
+        if (j % BLOCK == 0) memset(part, 0, d * sizeof *part);
+        finish_latent(t, w, j);
         float b = t->grad[LETHE_B_ENC][j];
         if (b != 0.0f) kern->axpy(part, b, t->sae.W_enc + j * d, d);
     }
 }
 
-/* Blocks first .. end - 1. */
-static void backward_blocks(lethe_trainer *t, size_t first, size_t end, bool with_aux,
-                            bool project) {
-    size_t m = t->sae.m, from = first * BLOCK, to = end * BLOCK < m ? end * BLOCK : m;
-    for (size_t j = from; j < to; j++)
-        t->touched[j] = has_pairs(&t->pairs, j) || (with_aux && has_pairs(&t->aux_pairs, j));
-    float *g_enc = t->grad[LETHE_W_ENC], *g_dec = t->grad[LETHE_W_DEC];
-    add_pairs(t, g_dec, t->dx_hat, &t->pairs, t->pairs.value, from, to, true);
-    add_pairs(t, g_enc, t->centred, &t->pairs, t->pairs.slope, from, to, true);
-    if (with_aux) {
-        add_pairs(t, g_dec, t->aux_dx, &t->aux_pairs, t->aux_pairs.value, from, to, false);
-        add_pairs(t, g_enc, t->aux_in ? t->aux_in : t->centred, &t->aux_pairs, t->aux_pairs.slope,
-                  from, to, false);
-    }
-    for (size_t b = first; b < end; b++) finish_block(t, b, with_aux, project);
+/* Blocks of latents that a thread adds up together, or 1: latent by latent. With many pairs a
+ * latent a strip of all tokens is read often in one sweep over many latents. Few: a row had better
+ * be finished before it leaves the cache, and so had the tokens' rows of dx_hat, which its slopes
+ * and its gradient both want. */
+static size_t blocks_of_sweep(const lethe_trainer *t, size_t n) {
+    size_t tasks = 4 * (size_t)lethe_threads(); /* for threads that are not equally fast */
+    size_t blocks = lethe_backward_blocks(t->sae.m);
+    if (n * t->sae.k < 16 * t->sae.m || blocks < 2 * tasks) return 1;
+    return blocks / tasks < 32 ? blocks / tasks : 32;
 }
 
-/* Blocks that a thread adds up together. Many pairs a latent: a strip of all tokens is read often
- * in one sweep over many latents. Few: a row had better be finished before it leaves the cache.
- * Nothing but the time depends on it. */
-static size_t blocks_of_sweep(const lethe_trainer *t, size_t blocks) {
-    size_t tasks = 4 * (size_t)lethe_threads(); /* for threads that are not equally fast */
-    if (t->pairs.start[t->sae.m] < 16 * t->sae.m || blocks <= tasks) return 1;
-    return blocks / tasks < 32 ? blocks / tasks : 32;
+bool lethe_slopes_by_latent(const lethe_trainer *t, size_t n) {
+    return blocks_of_sweep(t, n) == 1;
+}
+
+/* Blocks first .. end - 1. */
+static void backward_blocks(lethe_trainer *t, size_t first, size_t end, bool by_latent,
+                            bool with_aux, bool project) {
+    size_t m = t->sae.m, from = first * BLOCK, to = end * BLOCK < m ? end * BLOCK : m;
+    size_t step = by_latent ? 1 : to - from;
+    for (size_t j = from; j < to; j += step) {
+        const sweep w = {.first = j,
+                         .end = j + step,
+                         .strip = by_latent ? t->sae.d : STRIP,
+                         .by_latent = by_latent,
+                         .with_aux = with_aux,
+                         .project = project};
+        add_up(t, &w);
+    }
 }
 
 double lethe_backward(lethe_trainer *t, size_t n, bool with_aux, bool project) {
     size_t d = t->sae.d, m = t->sae.m, blocks = lethe_backward_blocks(m);
-    sort_pairs(&t->pairs, &t->codes, t->slope, n, m);
+    size_t together = blocks_of_sweep(t, n);
+    sort_pairs(&t->pairs, &t->codes, together > 1 ? t->slope : NULL, n, m);
     if (with_aux) sort_pairs(&t->aux_pairs, &t->aux, t->aux_slope, n, m);
-    size_t sweep = blocks_of_sweep(t, blocks);
 #pragma omp parallel for num_threads(lethe_threads()) schedule(dynamic)
-    for (size_t b = 0; b < blocks; b += sweep)
-        backward_blocks(t, b, b + sweep < blocks ? b + sweep : blocks, with_aux, project);
+    for (size_t b = 0; b < blocks; b += together)
+        backward_blocks(t, b, b + together < blocks ? b + together : blocks, together == 1,
+                        with_aux, project);
 
     float *g_b = t->grad[LETHE_B_DEC];
     lethe_rows_sum(t->sum, t->dx_hat, n, d, NULL);

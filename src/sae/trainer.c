@@ -192,6 +192,7 @@ lethe_status lethe_trainer_gradients(lethe_trainer *t, const float *x, size_t n,
     bool normalise = t->recipe.aux == LETHE_AUX_NORMALISED && variance > 0;
     /* The reference's auxiliary loss still changes dx_hat, so its slopes come there. */
     bool late = with_aux && t->recipe.aux == LETHE_AUX_REFERENCE;
+    late |= lethe_slopes_by_latent(t, n);
     double error =
         reconstruct(t, x, n, (float)(2 / (normalise ? variance : elements)), with_aux, !late);
     stats->recon_loss = error / elements;

@@ -17,6 +17,8 @@ typedef struct lethe_pairs {
     int32_t *token; /* [cap] */
     float *value;   /* [cap] the code z: coefficient of W_dec's gradient */
     float *slope;   /* [cap] dL/da: coefficient of W_enc's and b_enc's */
+    size_t parts;   /* of the tokens, each with its own counters while it is sorted */
+    size_t *count;  /* [parts, m] */
 } lethe_pairs;
 
 struct lethe_trainer {
@@ -44,10 +46,10 @@ struct lethe_trainer {
 
     /* The batch. */
     float *centred; /* [n, d] x - b_dec */
-    float *resid;   /* [n, d] r = x^ - x */
+    float *resid;   /* [n, d] r = x^ - x, for the auxiliary loss alone */
     float *dx_hat;  /* [n, d] dL/dx^ */
     lethe_codes codes;
-    float *slope; /* [n, k] dL/da of the codes */
+    float *slope; /* [n, k] dL/da of the codes, unless backward.c computes them by latent */
     lethe_pairs pairs;
     double *row_scratch; /* [batch] */
     double *sum;         /* [d] */
@@ -92,7 +94,7 @@ bool lethe_aux_begin(lethe_trainer *t);
 
 /* aux.c: from t->centred, t->resid and (LETHE_AUX_NORMALISED) t->aux already selected: the loss,
  * aux_dx and aux_slope; the reference's kind also sets aux_in, takes its part out of t->dx_hat and
- * then sets t->slope. */
+ * then sets t->slope, if that is wanted. */
 lethe_status lethe_aux_loss(lethe_trainer *t, size_t n, double *loss, lethe_err *err);
 
 /* aux.c: |e^ - e|^2 of a token's e^ [d], e = -resid [d]; e_hat becomes scale (e^ - e), its gradient
@@ -108,6 +110,9 @@ void lethe_project_row(float *g, const float *w, size_t d);
 double lethe_backward(lethe_trainer *t, size_t n, bool with_aux, bool project);
 
 size_t lethe_backward_blocks(size_t m);
+
+/* backward.c: does it compute the slopes of n tokens' codes itself? Else they are wanted before. */
+bool lethe_slopes_by_latent(const lethe_trainer *t, size_t n);
 
 /* backward.c: slope[t, i] = dx[t] . W_dec[index[t, i]] where the code is positive, else 0. */
 void lethe_token_slopes(const lethe_sae *sae, const int32_t *index, size_t fired, size_t k,

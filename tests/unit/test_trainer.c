@@ -294,6 +294,40 @@ static void test_threads(void **state) {
     lethe_threads_set(0);
 }
 
+/* Many pairs a latent: one thread adds the rows up in sweeps, strip by strip, and takes the slopes
+ * by token; four threads, for which the sweeps would be too few, go latent by latent. */
+static void test_sweeps(void **state) {
+    (void)state;
+    enum { WIDE = 150, LATENTS = 1100, MANY = 50, TOKENS = 400, HELD_DEAD = 300 };
+    float *x;
+    assert_ok(lethe_alloc(&x, TOKENS, WIDE * sizeof *x, "a batch", &err), &err);
+    lethe_rng r = lethe_rng_make(3, 8);
+    random_floats(x, (size_t)TOKENS * WIDE, 1, &r);
+    const lethe_recipe recipes[] = {lethe_recipe_reference(), lethe_recipe_default()};
+    for (size_t i = 0; i < 2; i++) {
+        lethe_trainer *t[2];
+        for (int s = 0; s < 2; s++) {
+            lethe_threads_set(s ? 4 : 1);
+            lethe_sae sae;
+            assert_ok(lethe_sae_alloc(&sae, WIDE, LATENTS, MANY, &err), &err);
+            lethe_sae_init(&sae, 5);
+            lethe_recipe recipe = eager(recipes[i], LETHE_BDEC_ZERO);
+            recipe.aux_start = 0;
+            assert_ok(lethe_trainer_open(&t[s], &sae, &recipe, TOKENS, 9, &err), &err);
+            for (size_t j = 0; j < HELD_DEAD; j++) t[s]->idle[j] = 1000000;
+            assert_int_equal(lethe_slopes_by_latent(t[s], TOKENS), s);
+            lethe_step_stats stats;
+            assert_ok(lethe_trainer_step(t[s], x, TOKENS, &stats, &err), &err);
+            assert_true(!stats.skipped && stats.aux_loss > 0);
+        }
+        assert_same_params(&t[0]->sae, &t[1]->sae);
+        lethe_trainer_close(&t[0]);
+        lethe_trainer_close(&t[1]);
+    }
+    lethe_threads_set(0);
+    lethe_free(x);
+}
+
 static void test_rows_stay_unit(void **state) {
     (void)state;
     lethe_trainer *t = big_trainer(eager(lethe_recipe_default(), LETHE_BDEC_ZERO), 6);
@@ -472,11 +506,17 @@ static void test_wrong_usage(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradients),  cmocka_unit_test(test_projection),
-        cmocka_unit_test(test_threads),    cmocka_unit_test(test_rows_stay_unit),
-        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_dead_by_tokens_and_steps),
-        cmocka_unit_test(test_schedule),   cmocka_unit_test(test_b_dec_init),
-        cmocka_unit_test(test_no_memory),  cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_projection),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_rows_stay_unit),
+        cmocka_unit_test(test_sweeps),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_dead_by_tokens_and_steps),
+        cmocka_unit_test(test_schedule),
+        cmocka_unit_test(test_b_dec_init),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_wrong_usage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
