@@ -16,7 +16,7 @@
 
 /* State of one row; the keys live in the caller's memory. */
 typedef struct lethe_topk {
-    size_t k, count; /* count <= k keys, falling */
+    size_t k, count; /* count <= k keys, falling when there are k */
     float threshold; /* the k-th largest so far, or -infinity */
     uint64_t *key;   /* [k], borrowed */
 } lethe_topk;
