@@ -98,8 +98,7 @@ static lethe_status work_alloc(work *w, lethe_err *err) {
     size_t n = job->n, threads = (size_t)w->threads;
     LETHE_TRY(lethe_select_job_open(job, w->threads, err));
     /* Several parts are made of fewer tiles than there are threads, and those are small. */
-    w->seats =
-        max_size(threads * job->tile_n, 2 * threads * min_size(n, threads * LETHE_FEW_TOKENS));
+    w->seats = max_size(threads * job->tile_n, threads * min_size(n, threads * LETHE_FEW_TOKENS));
     LETHE_TRY(seats_alloc(w, err));
     LETHE_TRY(lethe_zalloc(&w->bench, threads, sizeof *w->bench, "scratch of threads", err));
     for (size_t t = 0; t < threads; t++)
@@ -264,7 +263,7 @@ static size_t run_list(const work *w, const uint32_t *token, size_t count, const
     size_t even = ceil_div(ceil_div(count, threads * each), LETHE_SIFT_TURN) * LETHE_SIFT_TURN;
     r.tile_n = min_size(w->job.tile_n, max_size(LETHE_FEW_TOKENS, even));
     size_t tiles = ceil_div(count, r.tile_n), cols = ceil_div(w->job.m, w->job.tile_m);
-    r.parts = tiles && tiles < threads ? min_size(ceil_div(2 * threads, tiles), cols) : 1;
+    r.parts = tiles && tiles < threads ? min_size(ceil_div(threads, tiles), cols) : 1;
 #pragma omp parallel num_threads(w->threads)
     {
         lethe_select_bench *b = &w->bench[omp_get_thread_num()];

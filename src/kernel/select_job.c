@@ -110,7 +110,7 @@ lethe_status lethe_select_bench_open(const lethe_select_job *job, size_t threads
     LETHE_TRY(hits_alloc(job, b, err));
     LETHE_TRY(lethe_alloc(&b->sift, 1, lethe_sift_scratch(nm, ld, nt, job->n_sel, job->outliers),
                           what, err));
-    LETHE_TRY(lethe_alloc(&b->lower, cap, 2 * threads * sizeof *b->lower, what, err));
+    LETHE_TRY(lethe_alloc(&b->lower, cap, threads * sizeof *b->lower, what, err));
     return lethe_alloc(&b->key, k, LETHE_FULL_TOKENS * sizeof *b->key, what, err);
 }
 
