@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/run.h"
 #include "kernel/select_internal.h"
 
@@ -65,25 +64,14 @@ typedef struct work {
     float *ratio[LETHE_SELECTIONS];     /* [n] threshold over norm, or -infinity */
 } work;
 
-static void work_free(work *w) {
-    for (int t = 0; w->bench && t < w->threads; t++) lethe_select_bench_free(&w->bench[t]);
-    lethe_select_job_free(&w->job);
-    for (size_t s = 0; s < LETHE_SELECTIONS; s++) {
-        lethe_free(w->ratio[s]);
-        lethe_free(w->known[s]);
-        lethe_free(w->verdict[s]);
-    }
-    void *const all[] = {w->full, w->seat, w->candidate, w->bench, w->list, w->again};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
-}
-
 static lethe_status seats_alloc(work *w, lethe_err *err) {
     static const char what[] = "candidates of a top-k";
     const lethe_select_job *job = &w->job;
     size_t seats = w->seats, per_seat = 0;
     for (size_t s = 0; s < job->n_sel; s++) per_seat += job->cap[s];
-    LETHE_TRY(lethe_alloc(&w->seat, seats, job->n_sel * sizeof *w->seat, what, err));
-    LETHE_TRY(lethe_alloc(&w->candidate, seats, per_seat * sizeof *w->candidate, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &w->seat, seats, job->n_sel * sizeof *w->seat, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &w->candidate, seats, per_seat * sizeof *w->candidate,
+                              what, err));
     lethe_candidate *c = w->candidate;
     for (size_t s = 0; s < job->n_sel; s++)
         for (size_t i = 0; i < seats; i++) {
@@ -100,18 +88,22 @@ static lethe_status work_alloc(work *w, lethe_err *err) {
     /* Several parts are made of fewer tiles than there are threads, and those are small. */
     w->seats = max_size(threads * job->tile_n, threads * min_size(n, threads * LETHE_FEW_TOKENS));
     LETHE_TRY(seats_alloc(w, err));
-    LETHE_TRY(lethe_zalloc(&w->bench, threads, sizeof *w->bench, "scratch of threads", err));
+    LETHE_TRY(lethe_pool_take(job->pool, &w->bench, threads, sizeof *w->bench, "scratch of threads",
+                              err));
+    memset(w->bench, 0, threads * sizeof *w->bench);
     for (size_t t = 0; t < threads; t++)
         LETHE_TRY(lethe_select_bench_open(job, threads, &w->bench[t], err));
     for (size_t s = 0; s < job->n_sel; s++) {
-        LETHE_TRY(lethe_alloc(&w->known[s], n, sizeof *w->known[s], "thresholds", err));
-        LETHE_TRY(lethe_alloc(&w->ratio[s], n, sizeof *w->ratio[s], "thresholds", err));
+        LETHE_TRY(
+            lethe_pool_take(job->pool, &w->known[s], n, sizeof *w->known[s], "thresholds", err));
+        LETHE_TRY(
+            lethe_pool_take(job->pool, &w->ratio[s], n, sizeof *w->ratio[s], "thresholds", err));
         for (size_t t = 0; t < n; t++) w->known[s][t] = w->ratio[s][t] = -INFINITY;
-        LETHE_TRY(lethe_alloc(&w->verdict[s], n, 1, "a list of tokens", err));
+        LETHE_TRY(lethe_pool_take(job->pool, &w->verdict[s], n, 1, "a list of tokens", err));
     }
-    LETHE_TRY(lethe_alloc(&w->full, n, sizeof *w->full, "a list of tokens", err));
-    LETHE_TRY(lethe_alloc(&w->list, n, sizeof *w->list, "a list of tokens", err));
-    return lethe_alloc(&w->again, n, sizeof *w->again, "a list of tokens", err);
+    LETHE_TRY(lethe_pool_take(job->pool, &w->full, n, sizeof *w->full, "a list of tokens", err));
+    LETHE_TRY(lethe_pool_take(job->pool, &w->list, n, sizeof *w->list, "a list of tokens", err));
+    return lethe_pool_take(job->pool, &w->again, n, sizeof *w->again, "a list of tokens", err);
 }
 
 /* ---- one list of tokens -----------------------------------------------------------------------
@@ -354,12 +346,20 @@ lethe_status lethe_select(const float *x, size_t n, const lethe_latents *from,
     const lethe_sieve *sv = from->sieve;
     assert(n_sel > 0 && n_sel <= LETHE_SELECTIONS && sv->m <= INT32_MAX && n <= UINT32_MAX);
     if (n == 0) return LETHE_OK;
-    work w = {.job = {.x = x, .n = n, .d = sv->d, .from = from, .sel = sel, .n_sel = n_sel}};
+    lethe_pool own = {0};
+    work w = {.job = {.x = x,
+                      .n = n,
+                      .d = sv->d,
+                      .from = from,
+                      .sel = sel,
+                      .n_sel = n_sel,
+                      .pool = from->scratch ? from->scratch : &own}};
     w.job.m = from->rows ? from->n_rows : sv->m;
     w.threads = lethe_select_threads(&w.job);
     lethe_status st = work_alloc(&w, err);
     if (!st) run_all(&w);
     if (!st && stats) add_stats(&w, stats);
-    work_free(&w);
+    lethe_pool_rewind(w.job.pool);
+    lethe_pool_free(&own);
     return st;
 }

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/pool.h"
 #include "kernel/sieve.h"
 
 /* Whom to select from. */
@@ -24,6 +25,7 @@ typedef struct lethe_latents {
     const lethe_sieve *sieve; /* of w */
     const int32_t *rows;      /* [n_rows] rising: these latents alone; NULL: all */
     size_t n_rows;
+    lethe_pool *scratch; /* kept for the next call, one at a time; NULL: each call has its own */
 } lethe_latents;
 
 /* One product serves several selections with different biases: a bias of -infinity leaves a latent

@@ -44,6 +44,7 @@ typedef struct work {
     int threads;
     size_t tile_n, tiles, parts;
     finder *finder; /* [threads] */
+    lethe_pool pool;
 } work;
 
 static size_t least(size_t a, size_t b) {
@@ -62,34 +63,30 @@ void lethe_above_free(lethe_above *a) {
 }
 
 static void work_free(work *w) {
-    for (int t = 0; w->finder && t < w->threads; t++) {
-        lethe_select_bench_free(&w->finder[t].bench);
-        lethe_free(w->finder[t].seat);
-        lethe_free(w->finder[t].pair);
-    }
-    lethe_select_job_free(&w->job);
-    lethe_free(w->bias);
-    lethe_free(w->token);
+    for (int t = 0; w->finder && t < w->threads; t++) lethe_free(w->finder[t].pair);
     lethe_free(w->finder);
+    lethe_pool_free(&w->pool);
 }
 
 static lethe_status work_alloc(work *w, lethe_err *err) {
     lethe_select_job *job = &w->job;
     size_t m = job->from->sieve->m, threads = (size_t)w->threads;
-    LETHE_TRY(lethe_alloc(&w->bias, m, sizeof *w->bias, "floors of latents", err));
+    LETHE_TRY(lethe_pool_take(job->pool, &w->bias, m, sizeof *w->bias, "floors of latents", err));
     for (size_t j = 0; j < m; j++) w->bias[j] = -w->floor[j];
     w->sel = (lethe_selection){.bias = w->bias, .k = 1};
     job->sel = &w->sel;
     job->n_sel = 1;
     LETHE_TRY(lethe_select_job_open(job, w->threads, err));
     job->room = job->tile_m; /* nothing waits longer than for its block */
-    LETHE_TRY(lethe_alloc(&w->token, job->n, sizeof *w->token, "a list of tokens", err));
+    LETHE_TRY(
+        lethe_pool_take(job->pool, &w->token, job->n, sizeof *w->token, "a list of tokens", err));
     for (size_t t = 0; t < job->n; t++) w->token[t] = (uint32_t)t;
     LETHE_TRY(lethe_zalloc(&w->finder, threads, sizeof *w->finder, "scratch of threads", err));
     for (size_t t = 0; t < threads; t++) {
         finder *f = &w->finder[t];
         LETHE_TRY(lethe_select_bench_open(job, threads, &f->bench, err));
-        LETHE_TRY(lethe_zalloc(&f->seat, job->tile_n, sizeof *f->seat, "a tile of tokens", err));
+        LETHE_TRY(lethe_pool_take(job->pool, &f->seat, job->tile_n, sizeof *f->seat,
+                                  "a tile of tokens", err));
     }
     /* Tokens are shared out first; parts of the latents only give every thread something to do. */
     size_t share = ceil_div(job->n, 4 * threads);
@@ -233,6 +230,7 @@ lethe_status lethe_select_above(lethe_above *out, const float *x, size_t n,
         return lethe_zalloc(&out->start, 1, sizeof *out->start, "active latents", err);
     }
     work w = {.job = {.x = x, .n = n, .d = sv->d, .from = from}, .floor = floor};
+    w.job.pool = &w.pool;
     w.job.m = from->rows ? from->n_rows : sv->m;
     w.threads = lethe_select_threads(&w.job);
     lethe_status st = work_alloc(&w, err);

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "base/pool.h"
 #include "kernel/kernel.h"
 #include "kernel/select.h"
 #include "kernel/topk.h"
@@ -56,6 +57,7 @@ typedef struct lethe_select_job {
     const lethe_latents *from;
     const lethe_selection *sel;
     size_t n_sel;
+    lethe_pool *pool;             /* what all of this is taken from, and a thread's scratch */
     size_t cap[LETHE_SELECTIONS]; /* candidates a seat can hold */
     size_t room;                  /* hits of the first look that can wait for a second, a token */
 
@@ -63,9 +65,6 @@ typedef struct lethe_select_job {
     const float *scale, *norm, *err1;
     const int32_t *sum_hi;
     float *bias[LETHE_SELECTIONS]; /* with the slack for rounding */
-
-    float *own_scale, *own_norm, *own_err1; /* [m] gathered, or NULL */
-    int32_t *own_sum;                       /* [m] gathered, or NULL */
 
     size_t outliers, dim[LETHE_OUTLIERS];
     float *w_out; /* [outliers, m] */
@@ -145,15 +144,12 @@ static inline size_t lethe_place_row(const lethe_select_job *job, size_t place) 
 /* Threads worth waking for a job: one for a token of a small model while it generates. */
 int lethe_select_threads(const lethe_select_job *job);
 
-/* Fills the rest of a job whose x, n, d, m, from, sel and n_sel are set. After a failure, too, it
- * is to be freed. */
+/* Fills the rest of a job whose x, n, d, m, from, sel, n_sel and pool are set. Fails: NOMEM. */
 lethe_status lethe_select_job_open(lethe_select_job *job, int threads, lethe_err *err);
-void lethe_select_job_free(lethe_select_job *job);
 
-/* Scratch for a thread of so many; zeroed before. After a failure, too, it is to be freed. */
+/* Scratch for a thread of so many; zeroed before. Fails: NOMEM. */
 lethe_status lethe_select_bench_open(const lethe_select_job *job, size_t threads,
                                      lethe_select_bench *b, lethe_err *err);
-void lethe_select_bench_free(lethe_select_bench *b);
 
 /* The k-th largest of n lower bounds, a NaN counting as -infinity; -infinity when k > n. Reorders
  * them. */

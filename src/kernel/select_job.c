@@ -7,7 +7,6 @@
 #include <omp.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/run.h"
 #include "kernel/select_internal.h"
 
@@ -54,35 +53,26 @@ int lethe_select_threads(const lethe_select_job *job) {
 /* ---- the scratch of a thread ------------------------------------------------------------------
  */
 
-void lethe_select_bench_free(lethe_select_bench *b) {
-    void *const all[] = {b->hi,        b->lo,        b->error,       b->own_lo,      b->digits,
-                         b->whole,     b->x_out,     b->rest,        b->w_hi,        b->c,
-                         b->hit,       b->lower,     b->key,         b->bound,       b->hits,
-                         b->sift,      b->waiting,   b->reach.upper, b->reach.lower, b->reach.spill,
-                         b->todo.keep, b->todo.next, b->todo.sure,   b->todo.start,  b->todo.token,
-                         b->todo.c,    b->todo.lo,   b->todo.hi};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
-}
-
 static lethe_status hits_alloc(const lethe_select_job *job, lethe_select_bench *b, lethe_err *err) {
     static const char what[] = "hits of tokens";
     size_t nt = job->tile_n, rows = nt * job->n_sel, room = job->room;
     size_t each = room + LETHE_SIFT_SLACK;
-    LETHE_TRY(lethe_alloc(&b->hits, rows, sizeof *b->hits, what, err));
-    LETHE_TRY(lethe_alloc(&b->waiting, rows, each * sizeof *b->waiting, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->hits, rows, sizeof *b->hits, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->waiting, rows, each * sizeof *b->waiting, what, err));
     for (size_t r = 0; r < rows; r++) b->hits[r] = (lethe_hits){.list = b->waiting + r * each};
-    LETHE_TRY(lethe_alloc(&b->reach.upper, room, sizeof *b->reach.upper, what, err));
-    LETHE_TRY(lethe_alloc(&b->reach.lower, room, sizeof *b->reach.lower, what, err));
-    LETHE_TRY(lethe_alloc(&b->reach.spill, room, sizeof *b->reach.spill, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.keep, nt, sizeof *b->todo.keep, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.next, nt, sizeof *b->todo.next, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.sure, nt, sizeof *b->todo.sure, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->reach.upper, room, sizeof *b->reach.upper, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->reach.lower, room, sizeof *b->reach.lower, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->reach.spill, room, sizeof *b->reach.spill, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->todo.keep, nt, sizeof *b->todo.keep, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->todo.next, nt, sizeof *b->todo.next, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->todo.sure, nt, sizeof *b->todo.sure, what, err));
     size_t block = job->close_m * sizeof(uint32_t);
-    LETHE_TRY(lethe_alloc(&b->todo.start, job->close_m + 1, sizeof *b->todo.start, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.token, nt, block, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.c, nt, block, what, err));
-    LETHE_TRY(lethe_alloc(&b->todo.lo, nt, block, what, err));
-    return lethe_alloc(&b->todo.hi, nt, sizeof *b->todo.hi, what, err);
+    LETHE_TRY(lethe_pool_take(job->pool, &b->todo.start, job->close_m + 1, sizeof *b->todo.start,
+                              what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->todo.token, nt, block, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->todo.c, nt, block, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->todo.lo, nt, block, what, err));
+    return lethe_pool_take(job->pool, &b->todo.hi, nt, sizeof *b->todo.hi, what, err);
 }
 
 lethe_status lethe_select_bench_open(const lethe_select_job *job, size_t threads,
@@ -95,23 +85,25 @@ lethe_status lethe_select_bench_open(const lethe_select_job *job, size_t threads
     static const char what[] = "a tile of tokens and latents";
     size_t nt = job->tile_n, nm = job->tile_m, ld = job->from->sieve->ld;
     size_t sums = job->fine ? 2 * nt : nt;
-    LETHE_TRY(lethe_alloc(&b->hi, sums, ld, what, err));
-    LETHE_TRY(lethe_alloc(&b->lo, nt, ld, what, err));
-    LETHE_TRY(lethe_alloc(&b->own_lo, ld, 1, what, err));
-    LETHE_TRY(lethe_alloc(&b->digits, nt, sizeof *b->digits, what, err));
-    LETHE_TRY(lethe_alloc(&b->error, nt, sizeof *b->error, what, err));
-    LETHE_TRY(lethe_alloc(&b->whole, nt, sizeof *b->whole, what, err));
-    LETHE_TRY(lethe_alloc(&b->x_out, nt, LETHE_OUTLIERS * sizeof *b->x_out, what, err));
-    LETHE_TRY(lethe_alloc(&b->rest, job->d, sizeof *b->rest, what, err));
-    if (job->from->rows) LETHE_TRY(lethe_alloc(&b->w_hi, nm, ld, what, err));
-    LETHE_TRY(lethe_alloc(&b->c, sums, nm * sizeof *b->c, what, err));
-    LETHE_TRY(lethe_alloc(&b->hit, nm, sizeof *b->hit, what, err));
-    LETHE_TRY(lethe_alloc(&b->bound, nt, job->n_sel * sizeof *b->bound, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->hi, sums, ld, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->lo, nt, ld, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->own_lo, ld, 1, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->digits, nt, sizeof *b->digits, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->error, nt, sizeof *b->error, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->whole, nt, sizeof *b->whole, what, err));
+    LETHE_TRY(
+        lethe_pool_take(job->pool, &b->x_out, nt, LETHE_OUTLIERS * sizeof *b->x_out, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->rest, job->d, sizeof *b->rest, what, err));
+    if (job->from->rows) LETHE_TRY(lethe_pool_take(job->pool, &b->w_hi, nm, ld, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->c, sums, nm * sizeof *b->c, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->hit, nm, sizeof *b->hit, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->bound, nt, job->n_sel * sizeof *b->bound, what, err));
     LETHE_TRY(hits_alloc(job, b, err));
-    LETHE_TRY(lethe_alloc(&b->sift, 1, lethe_sift_scratch(nm, ld, nt, job->n_sel, job->outliers),
-                          what, err));
-    LETHE_TRY(lethe_alloc(&b->lower, cap, threads * sizeof *b->lower, what, err));
-    return lethe_alloc(&b->key, k, LETHE_FULL_TOKENS * sizeof *b->key, what, err);
+    LETHE_TRY(lethe_pool_take(job->pool, &b->sift, 1,
+                              lethe_sift_scratch(nm, ld, nt, job->n_sel, job->outliers), what,
+                              err));
+    LETHE_TRY(lethe_pool_take(job->pool, &b->lower, cap, threads * sizeof *b->lower, what, err));
+    return lethe_pool_take(job->pool, &b->key, k, LETHE_FULL_TOKENS * sizeof *b->key, what, err);
 }
 
 /* ---- the job ----------------------------------------------------------------------------------
@@ -123,7 +115,8 @@ static lethe_status gather(lethe_select_job *job, lethe_err *err) {
     const int32_t *rows = job->from->rows;
     static const char what[] = "figures of latents";
     for (size_t s = 0; s < job->n_sel; s++) {
-        LETHE_TRY(lethe_alloc(&job->bias[s], job->m, sizeof *job->bias[s], what, err));
+        LETHE_TRY(
+            lethe_pool_take(job->pool, &job->bias[s], job->m, sizeof *job->bias[s], what, err));
         for (size_t i = 0; i < job->m; i++) {
             float b = job->sel[s].bias[lethe_place_row(job, i)];
             job->bias[s][i] = isfinite(b) ? b + fabsf(b) * 0x1p-19f + LETHE_SIEVE_TINY : b;
@@ -131,18 +124,19 @@ static lethe_status gather(lethe_select_job *job, lethe_err *err) {
     }
     job->scale = sv->scale, job->norm = sv->norm, job->err1 = sv->err1, job->sum_hi = sv->sum_hi;
     if (!rows) return LETHE_OK;
-    LETHE_TRY(lethe_alloc(&job->own_scale, job->m, sizeof *job->own_scale, what, err));
-    LETHE_TRY(lethe_alloc(&job->own_norm, job->m, sizeof *job->own_norm, what, err));
-    LETHE_TRY(lethe_alloc(&job->own_err1, job->m, sizeof *job->own_err1, what, err));
-    LETHE_TRY(lethe_alloc(&job->own_sum, job->m, sizeof *job->own_sum, what, err));
+    float *scale, *norm, *err1;
+    int32_t *sum;
+    LETHE_TRY(lethe_pool_take(job->pool, &scale, job->m, sizeof *scale, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &norm, job->m, sizeof *norm, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &err1, job->m, sizeof *err1, what, err));
+    LETHE_TRY(lethe_pool_take(job->pool, &sum, job->m, sizeof *sum, what, err));
     for (size_t i = 0; i < job->m; i++) {
-        job->own_scale[i] = sv->scale[rows[i]];
-        job->own_norm[i] = sv->norm[rows[i]];
-        job->own_err1[i] = sv->err1[rows[i]];
-        job->own_sum[i] = sv->sum_hi[rows[i]];
+        scale[i] = sv->scale[rows[i]];
+        norm[i] = sv->norm[rows[i]];
+        err1[i] = sv->err1[rows[i]];
+        sum[i] = sv->sum_hi[rows[i]];
     }
-    job->scale = job->own_scale, job->norm = job->own_norm, job->err1 = job->own_err1;
-    job->sum_hi = job->own_sum;
+    job->scale = scale, job->norm = norm, job->err1 = err1, job->sum_hi = sum;
     return LETHE_OK;
 }
 
@@ -152,7 +146,8 @@ static lethe_status find_outliers(lethe_select_job *job, int threads, lethe_err 
     size_t d = job->d;
     if (job->n < OUTLIERS_FROM || d <= 2 * LETHE_OUTLIERS) return LETHE_OK;
     float *most;
-    LETHE_TRY(lethe_zalloc(&most, d, sizeof *most, "sizes of dimensions", err));
+    LETHE_TRY(lethe_pool_take(job->pool, &most, d, sizeof *most, "sizes of dimensions", err));
+    memset(most, 0, d * sizeof *most);
 #pragma omp parallel num_threads(threads)
     {
         size_t me = (size_t)omp_get_thread_num(), all = (size_t)omp_get_num_threads();
@@ -173,10 +168,9 @@ static lethe_status find_outliers(lethe_select_job *job, int threads, lethe_err 
             }
     for (size_t i = 0; i < d && job->outliers < LETHE_OUTLIERS; i++)
         if (most[i] > OUTLYING * top[LETHE_OUTLIERS]) job->dim[job->outliers++] = i;
-    lethe_free(most);
     if (!job->outliers) return LETHE_OK;
-    LETHE_TRY(lethe_alloc(&job->w_out, job->m, job->outliers * sizeof *job->w_out,
-                          "encoder columns of outlying dimensions", err));
+    LETHE_TRY(lethe_pool_take(job->pool, &job->w_out, job->m, job->outliers * sizeof *job->w_out,
+                              "encoder columns of outlying dimensions", err));
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (size_t i = 0; i < job->m; i++)
         for (size_t o = 0; o < job->outliers; o++)
@@ -202,10 +196,4 @@ lethe_status lethe_select_job_open(lethe_select_job *job, int threads, lethe_err
     job->room = more + max_size(2 * job->tile_m, min_size(job->m / WAITING_SHARE, most));
     LETHE_TRY(gather(job, err));
     return find_outliers(job, threads, err);
-}
-
-void lethe_select_job_free(lethe_select_job *job) {
-    for (size_t s = 0; s < LETHE_SELECTIONS; s++) lethe_free(job->bias[s]);
-    void *const all[] = {job->own_scale, job->own_norm, job->own_err1, job->own_sum, job->w_out};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) lethe_free(all[i]);
 }

@@ -46,8 +46,11 @@ static lethe_status select_reference(lethe_trainer *t, size_t n, lethe_err *err)
 #pragma omp parallel for num_threads(lethe_threads()) schedule(static)
     for (size_t i = 0; i < n; i++)
         for (size_t c = 0; c < d; c++) t->aux_in[i * d + c] = -t->resid[i * d + c] - s->b_dec[c];
-    const lethe_latents from = {
-        .w = s->W_enc, .sieve = &t->sieve, .rows = t->dead_list, .n_rows = dead};
+    const lethe_latents from = {.w = s->W_enc,
+                                .sieve = &t->sieve,
+                                .rows = t->dead_list,
+                                .n_rows = dead,
+                                .scratch = &t->scratch};
     const lethe_selection sel = {.bias = s->b_enc,
                                  .k = t->aux.k,
                                  .index = t->aux.index,

@@ -89,6 +89,7 @@ void lethe_trainer_close(lethe_trainer **tp) {
     if (!t) return;
     lethe_sae_free(&t->sae);
     lethe_sieve_free(&t->sieve);
+    lethe_pool_free(&t->scratch);
     for (lethe_param p = 0; p < LETHE_PARAM_COUNT; p++) {
         lethe_free(t->grad[p]);
         lethe_free(t->m1[p]);
@@ -145,7 +146,7 @@ static lethe_status forward(lethe_trainer *t, size_t n, bool with_aux, lethe_err
                                      .index = t->aux.index,
                                      .value = t->aux.value,
                                      .ratio = &t->aux_ratio}};
-    const lethe_latents all = {.w = s->W_enc, .sieve = &t->sieve};
+    const lethe_latents all = {.w = s->W_enc, .sieve = &t->sieve, .scratch = &t->scratch};
     LETHE_TRY(lethe_select(t->centred, n, &all, sel, n_sel, &t->looks, err));
     t->codes.n = n;
     lethe_relu(t->codes.value, n * s->k);

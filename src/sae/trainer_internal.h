@@ -43,6 +43,7 @@ struct lethe_trainer {
 
     lethe_select_stats looks; /* of all steps since the trainer opened */
     float ratio, aux_ratio;   /* what the last selections leave for the next (kernel/select.h) */
+    lethe_pool scratch;       /* the selections' own */
 
     /* The batch. */
     float *centred; /* [n, d] x - b_dec */

@@ -17,6 +17,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "base/perm.h"
+#include "base/pool.h"
 #include "base/rng.h"
 #include "base/strbuf.h"
 #include "base/utf8.h"
@@ -226,6 +227,50 @@ static void messages(void **state) {
     lethe_strbuf_free(&s);
 }
 
+/* A call that asks for the same gets the same; one that asks for more gets new blocks, and what
+ * nobody asks for any longer is released. */
+static void a_pool_keeps_its_blocks(void **state) {
+    (void)state;
+    lethe_err err;
+    lethe_pool pool = {0};
+    enum { BLOCKS = 5 };
+    char *first[BLOCKS], *now[BLOCKS];
+    for (size_t round = 0; round < 3; round++) {
+        for (size_t i = 0; i < BLOCKS; i++) {
+            char **to = round ? &now[i] : &first[i];
+            assert_ok(lethe_pool_take(&pool, to, (size_t)100000 >> i, 3, "a block", &err), &err);
+            memset(*to, (int)round, (size_t)3 * (100000 >> i));
+        }
+        if (round) assert_memory_equal(now, first, sizeof now);
+        lethe_pool_rewind(&pool);
+    }
+    assert_int_equal(pool.n, BLOCKS);
+    char *more;
+    assert_ok(lethe_pool_take(&pool, &more, 1000000, 1, "a larger block", &err), &err);
+    memset(more, 1, 1000000);
+    assert_int_equal(pool.n, BLOCKS + 1);
+    lethe_pool_rewind(&pool);
+    /* Far too large for it, so not wasted on it. */
+    assert_ok(lethe_pool_take(&pool, &more, 10, 1, "a small block", &err), &err);
+    assert_int_equal(pool.n, BLOCKS + 2);
+    for (size_t round = 0; round < 5; round++) {
+        lethe_pool_rewind(&pool);
+        assert_ok(lethe_pool_take(&pool, &more, 10, 1, "a small block", &err), &err);
+    }
+    assert_int_equal(pool.n, 1);
+    assert_int_equal(lethe_pool_take(&pool, &more, SIZE_MAX, 2, "too much", &err), LETHE_NOMEM);
+    assert_non_null(strstr(err.text, "too much"));
+    for (size_t allowed = 0; allowed < 2; allowed++) { /* the list of blocks, and the block */
+        lethe_pool fresh = {0};
+        lethe_mem_fail_after(allowed);
+        assert_int_equal(lethe_pool_take(&fresh, &more, 10, 1, "a block", &err), LETHE_NOMEM);
+        lethe_mem_fail_after(SIZE_MAX);
+        lethe_pool_free(&fresh);
+    }
+    lethe_pool_free(&pool);
+    assert_int_equal(pool.n, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_checked),
@@ -237,6 +282,7 @@ int main(void) {
         cmocka_unit_test(utf8),
         cmocka_unit_test(writing_is_all_or_nothing),
         cmocka_unit_test(messages),
+        cmocka_unit_test(a_pool_keeps_its_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
