@@ -66,8 +66,8 @@ static void catch_signals(void) {
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a failed write, with a message */
 }
 
-/* A step asks for the same scratch again and again: without this glibc gives its pages back each
- * time, and the kernel clears them anew (3,000 a training step). */
+/* What encodes batch after batch asks for the same scratch again and again: without this glibc gives
+ * its pages back each time, and the kernel clears them anew. (A trainer keeps its own.) */
 static void keep_pages(void) {
 #ifdef __GLIBC__
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
